@@ -1,0 +1,393 @@
+//! The keys of the configuration. One schema for YAML, JSON and TOML.
+//!
+//! Field documentation is what `lockgate config schema` prints, so it speaks to the operator.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The whole configuration.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where to listen for clients. `127.0.0.1:8080` unless told; port 0 takes a free one.
+    pub listen: Option<SocketAddr>,
+    /// The MCP servers, by name. `mcpServers` is accepted for it.
+    #[serde(alias = "mcpServers")]
+    pub servers: BTreeMap<String, Server>,
+    /// The chain: filters in this order. Plugins dropped into `plugins.dir` follow.
+    pub filters: Vec<FilterEntry>,
+    /// Where plugins come from.
+    pub plugins: Plugins,
+    /// Secrets, by name. Filters use them by name and never read them.
+    pub secrets: BTreeMap<String, Secret>,
+    /// Who may talk to the HTTP listener at all.
+    pub http: Http,
+    /// Bounds on everything.
+    pub limits: Limits,
+}
+
+/// One MCP server: either `command` or `url`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Server {
+    /// Program to start; it speaks MCP on stdin and stdout. Run without a shell.
+    pub command: Option<String>,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// Its environment. It gets these variables and `PATH`, `HOME`, `USER`, `LANG`, `LC_ALL`,
+    /// `TERM`, `TMPDIR`, `TZ`, and nothing else of Lockgate's own.
+    pub env: BTreeMap<String, String>,
+    /// Its working directory; Lockgate's own if absent.
+    pub cwd: Option<PathBuf>,
+    /// URL of a Streamable HTTP server.
+    pub url: Option<String>,
+    /// Fixed headers for requests to `url`. For credentials use a secret and `header-inject`.
+    pub headers: BTreeMap<String, String>,
+    /// How the server is reached. `auto` means stdio for a `command` and Streamable HTTP for a `url`.
+    pub transport: Transport,
+    /// Who shares one connection (for a `command`: one process) to the server.
+    pub isolation: Isolation,
+    /// What the server is for; shown in listings.
+    pub description: Option<String>,
+    /// Fail to start if this server cannot be reached, instead of serving the others.
+    pub required: bool,
+    /// Keep the entry but do not serve it.
+    pub disabled: bool,
+    /// Longest wait for one call's answer, in seconds; `limits.call_seconds` if absent.
+    pub timeout_seconds: Option<u64>,
+}
+
+/// How a server is reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Transport {
+    /// Decide by `command` or `url`.
+    #[default]
+    Auto,
+    /// Child process.
+    Stdio,
+    /// Streamable HTTP only.
+    HttpOnly,
+}
+
+/// Who shares one connection to a server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Isolation {
+    /// One connection per client session: nothing a server remembers leaks to another client.
+    #[default]
+    Session,
+    /// One connection per authenticated principal.
+    Principal,
+    /// One connection for all. Questions of the server reach a client only where it is certain whose they are.
+    Shared,
+}
+
+/// One filter: a plugin placed in the chain.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct FilterEntry {
+    /// Name of the plugin: `redact` for `redact.wasm` or `10-redact.wasm` in `plugins.dir`.
+    pub plugin: String,
+    /// Name of this filter in logs, errors and metrics; the plugin's name unless told. Must be unique.
+    pub name: Option<String>,
+    /// What the plugin is configured with; see `lockgate plugin inspect`.
+    pub config: Option<serde_json::Value>,
+    /// Which messages the filter sees; all of them if absent.
+    #[serde(rename = "match")]
+    pub matches: Match,
+    /// What it may do besides deciding.
+    pub grants: Grants,
+    /// Whether what it decides happens.
+    pub mode: Mode,
+    /// What happens to a call if the filter fails. `authenticate` and `access` are always `closed`.
+    pub on_failure: OnFailure,
+    /// Fresh instance per call, or a pool of warm ones.
+    pub instances: Instances,
+    /// Bounds of this filter.
+    pub limits: FilterLimits,
+}
+
+/// Which messages a filter sees. Every list given must contain the message's value; entries are
+/// globs (`*`, `?`).
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Match {
+    /// Server names.
+    pub servers: Vec<String>,
+    /// MCP methods, such as `tools/call`.
+    pub methods: Vec<String>,
+    /// Tool and prompt names and resource URIs, as the server knows them. Messages without a name
+    /// (lists, for example) do not match when this is given.
+    pub names: Vec<String>,
+}
+
+/// What a filter is allowed besides deciding. Nothing unless granted.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Grants {
+    /// Secrets it may use by name.
+    pub secrets: Vec<String>,
+}
+
+/// Whether what a filter decides happens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// It does.
+    #[default]
+    Enforce,
+}
+
+/// What happens to a call if a filter fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnFailure {
+    /// The call fails.
+    #[default]
+    Closed,
+    /// The filter is skipped.
+    Open,
+}
+
+/// How instances of a filter live.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Instances {
+    /// A fresh copy of the configured instance for every hook call.
+    #[default]
+    Fresh,
+    /// A pool of instances that are used again. Only for plugins you trust to keep calls apart.
+    Warm,
+}
+
+/// Bounds of one filter. Every one has a default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct FilterLimits {
+    /// CPU time of one hook in milliseconds. Grows by 200 ms per MiB that the hook pulls.
+    pub cpu_ms: u32,
+    /// Wall time of one hook in milliseconds, host calls included.
+    pub wall_ms: u32,
+    /// Memory of one instance in MiB.
+    pub memory_mib: u32,
+    /// Largest single answer to a plugin in bytes; beyond it the plugin gets `too-large`.
+    pub pull_bytes: u64,
+    /// Most that one hook may hand to the host in bytes, edits and answers together.
+    pub output_bytes: u64,
+    /// Most log text of one hook call in bytes; the rest is dropped and counted.
+    pub log_bytes: u32,
+    /// Most calls of one hook into the host.
+    pub host_calls: u32,
+    /// Most instances at work at once; more calls wait.
+    pub concurrent: u32,
+    /// Faults within `breaker_seconds` that open the breaker. 0: no breaker.
+    pub breaker_faults: u32,
+    /// The window of `breaker_faults`, and how long the breaker stays open before a probe.
+    pub breaker_seconds: u32,
+}
+
+impl Default for FilterLimits {
+    fn default() -> Self {
+        FilterLimits {
+            cpu_ms: 20,
+            wall_ms: 1_000,
+            memory_mib: 64,
+            pull_bytes: 1 << 20,
+            output_bytes: 4 << 20,
+            log_bytes: 64 << 10,
+            // One crossing costs about 0.1 µs at best: this is some 20 ms of nothing but crossing.
+            host_calls: 100_000,
+            concurrent: 64,
+            breaker_faults: 20,
+            breaker_seconds: 10,
+        }
+    }
+}
+
+/// Where plugins come from.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Plugins {
+    /// The watched directory: every `*.wasm` in it is a plugin. Relative to the configuration file.
+    pub dir: Option<PathBuf>,
+    /// Put plugins that no filter names at the end of the chain, in file-name order.
+    pub auto_attach: AutoAttach,
+    /// How changes are noticed.
+    pub watch: Watch,
+    /// Compiled plugins are kept here; a folder `lockgate/plugins` in the user's cache folder if absent.
+    pub cache_dir: Option<PathBuf>,
+    /// Largest plugin file in MiB; 32 if absent.
+    pub max_mib: Option<u32>,
+    /// Longest preparation (compile, configure, snapshot) of one plugin in seconds; 30 if absent.
+    pub prepare_seconds: Option<u32>,
+}
+
+/// Whether plugins that no filter names join the chain, and what they may do.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+pub struct AutoAttach {
+    /// Whether they do.
+    pub enabled: bool,
+    /// The most that such a plugin is granted, whatever its own file asks for.
+    pub max_grants: Grants,
+}
+
+impl<'de> Deserialize<'de> for AutoAttach {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Full {
+            #[serde(default = "yes")]
+            enabled: bool,
+            #[serde(default)]
+            max_grants: Grants,
+        }
+        fn yes() -> bool {
+            true
+        }
+        struct V;
+        impl<'de> serde::de::Visitor<'de> for V {
+            type Value = AutoAttach;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("true, false, or a map with `enabled` and `max_grants`")
+            }
+            fn visit_bool<E>(self, enabled: bool) -> Result<AutoAttach, E> {
+                Ok(AutoAttach { enabled, max_grants: Grants::default() })
+            }
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<AutoAttach, A::Error> {
+                let full = Full::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
+                Ok(AutoAttach { enabled: full.enabled, max_grants: full.max_grants })
+            }
+        }
+        d.deserialize_any(V)
+    }
+}
+
+/// How changes in the watched directory are noticed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Watch {
+    /// By the operating system's events, with a slow poll behind them for those that get lost.
+    #[default]
+    Notify,
+    /// By looking every second (network filesystems).
+    Poll,
+    /// Only on SIGHUP.
+    Off,
+}
+
+/// One secret.
+#[derive(Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Secret {
+    /// Its value; write `${VAR}` or `${file:path}`.
+    #[serde(skip_serializing)]
+    pub value: String,
+    /// The servers it may be sent to. Nowhere if empty.
+    #[serde(rename = "for")]
+    pub servers: Vec<String>,
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Secret").field("value", &"***").field("for", &self.servers).finish()
+    }
+}
+
+/// Who may talk to the HTTP listener at all.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Http {
+    /// `Host` values accepted besides the loopback names and the listen address. Guards against DNS rebinding.
+    pub allowed_hosts: Vec<String>,
+    /// `Origin` values accepted besides those of the accepted hosts.
+    pub allowed_origins: Vec<String>,
+    /// Serve without any `authenticate` filter on an address that is not loopback. Off unless told.
+    pub allow_unauthenticated: bool,
+}
+
+/// Bounds on everything that could grow.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Largest message from a client in bytes (4 MiB).
+    pub client_message_bytes: usize,
+    /// Largest message from a server in bytes (16 MiB).
+    pub server_message_bytes: usize,
+    /// All messages in flight together in bytes (512 MiB); beyond it new calls are refused with 503.
+    pub in_flight_bytes: usize,
+    /// Largest HTTP head in bytes (32 KiB).
+    pub header_bytes: usize,
+    /// Deepest nesting of a message (64).
+    pub message_depth: u16,
+    /// Most members and items of a message (100,000).
+    pub message_members: u32,
+    /// Calls in flight per session (64).
+    pub calls_per_session: u32,
+    /// Calls in flight per server (256).
+    pub calls_per_server: u32,
+    /// Calls that wait per server when it is full (128).
+    pub queue_per_server: u32,
+    /// Sessions in all (10,000).
+    pub sessions: u32,
+    /// A session without any sign of its client ends after this many seconds (30 min).
+    pub session_idle_seconds: u64,
+    /// Every session ends after this many seconds (24 h).
+    pub session_seconds: u64,
+    /// Bytes that wait for one slow reader of a stream (1 MiB); beyond it the stream is cut.
+    pub stream_buffer_bytes: usize,
+    /// Longest wait for a connection (5 s).
+    pub connect_seconds: u64,
+    /// Longest wait for a request's head (10 s).
+    pub header_seconds: u64,
+    /// Longest wait for one call's answer (60 s), and for the user's answer to a question of a server.
+    pub call_seconds: u64,
+    /// Hard cap of a call, whatever progress it makes (10 min).
+    pub call_max_seconds: u64,
+    /// Silence on a stream after which a comment is sent to keep it open (20 s, with jitter).
+    pub ping_seconds: u64,
+    /// Longest wait for calls in flight at shutdown and for old generations after a reload (30 s).
+    pub drain_seconds: u64,
+    /// Child processes per server (8).
+    pub children_per_server: u32,
+    /// Child processes in all (64).
+    pub children: u32,
+    /// Items that Lockgate reads from one server's list to judge it (10,000).
+    pub list_items: u32,
+    /// Wall time of all filters of one phase together in milliseconds (2 s).
+    pub chain_ms: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            client_message_bytes: 4 << 20,
+            server_message_bytes: 16 << 20,
+            in_flight_bytes: 512 << 20,
+            header_bytes: 32 << 10,
+            message_depth: 64,
+            message_members: 100_000,
+            calls_per_session: 64,
+            calls_per_server: 256,
+            queue_per_server: 128,
+            sessions: 10_000,
+            session_idle_seconds: 30 * 60,
+            session_seconds: 24 * 3600,
+            stream_buffer_bytes: 1 << 20,
+            connect_seconds: 5,
+            header_seconds: 10,
+            call_seconds: 60,
+            call_max_seconds: 600,
+            ping_seconds: 20,
+            drain_seconds: 30,
+            children_per_server: 8,
+            children: 64,
+            list_items: 10_000,
+            chain_ms: 2_000,
+        }
+    }
+}

@@ -1,0 +1,339 @@
+//! Filters: what a call passes on its way up and down. Native and WebAssembly filters look alike.
+//!
+//! No transport, no era and no wasm in here. A filter gets a cheap, immutable view of the call and
+//! returns a verdict with its edits; the chain commits them, so a filter that fails leaves no trace.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+
+/// Which hooks a filter implements.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "named after the hooks of the contract")]
+pub struct Hooks {
+    pub authenticate: bool,
+    pub catalog: bool,
+    pub access: bool,
+    pub request: bool,
+    pub upstream: bool,
+    pub response: bool,
+}
+
+/// One filter, ready to be called. Every method is only called if [`Filter::hooks`] names it.
+pub trait Filter: Send + Sync + 'static {
+    /// Which hooks it implements.
+    fn hooks(&self) -> Hooks;
+    /// Who is calling?
+    fn authenticate<'a>(&'a self, head: Arc<RequestHead>) -> BoxFuture<'a, Result<Decision, Failure>>;
+    /// Edits, renames and reorders what a server offers.
+    fn definitions<'a>(
+        &'a self,
+        definitions: DefinitionsView,
+    ) -> BoxFuture<'a, Result<DefinitionsEdit, Failure>>;
+    /// One answer per item. The chain checks the length.
+    fn access<'a>(&'a self, items: Arc<ItemsView>) -> BoxFuture<'a, Result<Vec<Visibility>, Failure>>;
+    /// On the way up.
+    fn request<'a>(&'a self, call: Arc<CallView>) -> BoxFuture<'a, Result<Effects, Failure>>;
+    /// One outgoing HTTP exchange.
+    fn upstream<'a>(&'a self, exchange: Arc<ExchangeView>)
+    -> BoxFuture<'a, Result<ExchangeEffects, Failure>>;
+    /// On the way down.
+    fn response<'a>(&'a self, call: Arc<CallView>) -> BoxFuture<'a, Result<Effects, Failure>>;
+}
+
+/// Who calls, as established by an `authenticate` filter or the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Principal {
+    /// Unique within the issuer.
+    pub id: String,
+    /// Who vouches.
+    pub issuer: String,
+    /// One JSON object.
+    pub claims: Bytes,
+    /// Unix seconds after which it is void.
+    pub expires_at: Option<u64>,
+}
+
+/// The program that calls. Constant for a session (legacy) or one request (modern).
+#[derive(Clone, Debug)]
+pub struct ClientInfo {
+    /// Raw `clientInfo` object, if told.
+    pub info: Option<Bytes>,
+    /// Raw capabilities object; `{}` if none.
+    pub capabilities: Bytes,
+    /// Negotiated MCP revision.
+    pub protocol_version: String,
+    /// `stdio`, `streamable-http`, …
+    pub transport: &'static str,
+    /// The socket peer.
+    pub address: Option<SocketAddr>,
+}
+
+/// Everything about the caller that filters may see.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// None where nothing authenticates.
+    pub principal: Option<Arc<Principal>>,
+    /// The program.
+    pub client: Arc<ClientInfo>,
+    /// Downstream headers with credentials already removed; names lower case.
+    pub headers: Arc<http::HeaderMap>,
+}
+
+/// The head of a downstream HTTP request; credentials included.
+#[derive(Clone, Debug)]
+pub struct RequestHead {
+    /// Upper case.
+    pub method: String,
+    /// Without query.
+    pub path: String,
+    /// Where the path leads.
+    pub server: Option<Arc<str>>,
+    /// All headers.
+    pub headers: http::HeaderMap,
+    /// The socket peer.
+    pub address: Option<SocketAddr>,
+}
+
+/// What an `authenticate` hook decides.
+#[derive(Clone, Debug)]
+pub enum Decision {
+    /// Not mine.
+    Skip,
+    /// This is who calls; the answer may be kept for that many seconds.
+    Accept {
+        /// Who.
+        principal: Principal,
+        /// 0: ask each time.
+        keep_seconds: u32,
+        /// Headers the filter read (lower case): hidden from all later hooks.
+        read_headers: Vec<String>,
+    },
+    /// Go away.
+    Refuse {
+        /// 401, 403 or 429.
+        status: u16,
+        /// `WWW-Authenticate`.
+        challenge: Option<String>,
+        /// What the client is told.
+        message: String,
+    },
+}
+
+/// What a name stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum ItemKind {
+    Tool,
+    Prompt,
+    Resource,
+    ResourceTemplate,
+    Task,
+}
+
+/// All definitions of one kind of one server.
+#[derive(Clone, Debug)]
+pub struct DefinitionsView {
+    /// The server.
+    pub server: Arc<str>,
+    /// Which kind.
+    pub kind: ItemKind,
+    /// Name (as the server knows it) and raw JSON of each, in order.
+    pub items: Vec<(Arc<str>, Bytes)>,
+}
+
+/// What a `catalog` hook changed. Indices refer to the view.
+#[derive(Clone, Debug, Default)]
+pub struct DefinitionsEdit {
+    /// New raw JSON (its name untouched) by index.
+    pub edited: BTreeMap<usize, Bytes>,
+    /// New visible names by index.
+    pub renamed: BTreeMap<usize, String>,
+    /// New order: a permutation of all indices.
+    pub order: Option<Vec<usize>>,
+}
+
+/// Whether an item exists for this principal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Visibility {
+    Hidden,
+    Visible,
+}
+
+/// The items whose visibility is asked.
+#[derive(Clone, Debug)]
+pub struct ItemsView {
+    /// The server.
+    pub server: Arc<str>,
+    /// Which kind.
+    pub kind: ItemKind,
+    /// The MCP method that asks.
+    pub method: Arc<str>,
+    /// The items.
+    pub items: Vec<Item>,
+    /// Who asks.
+    pub caller: Arc<Caller>,
+}
+
+/// One item.
+#[derive(Clone, Debug)]
+pub struct Item {
+    /// As the server knows it.
+    pub name: Arc<str>,
+    /// As the client knows it.
+    pub visible_name: Arc<str>,
+    /// Raw JSON; none if the server does not list it.
+    pub definition: Option<Bytes>,
+}
+
+/// What a filter sees of a call.
+#[derive(Clone, Debug)]
+pub struct CallView {
+    /// Lockgate's own number of the call.
+    pub id: u64,
+    /// The MCP method.
+    pub method: Arc<str>,
+    /// The server.
+    pub server: Arc<str>,
+    /// Name or URI as the server knows it.
+    pub name: Option<Arc<str>>,
+    /// As the client knows it.
+    pub visible_name: Option<Arc<str>>,
+    /// Who calls.
+    pub caller: Arc<Caller>,
+    /// `input_required` rounds so far.
+    pub round: u32,
+    /// When the call is cut.
+    pub deadline: Instant,
+    /// Raw JSON object; `{}` if the request has none.
+    pub params: Bytes,
+    /// What came back so far.
+    pub outcome: Option<Outcome>,
+    /// HTTP status of the upstream's answer.
+    pub upstream_status: Option<u16>,
+    /// Headers of the upstream's answer, credentials removed.
+    pub upstream_headers: Option<Arc<http::HeaderMap>>,
+    /// What this filter stored earlier in this call.
+    pub state: Arc<BTreeMap<String, Bytes>>,
+}
+
+/// What came back: the raw `result` or `error` member.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// `result`.
+    Success(Bytes),
+    /// `error`.
+    Failure(Bytes),
+}
+
+/// What a `request` or `response` hook decided and changed.
+#[derive(Clone, Debug)]
+pub struct Effects {
+    /// The decision.
+    pub verdict: Verdict,
+    /// New `params`, if edited (request).
+    pub params: Option<Bytes>,
+    /// New content of the outcome, if edited (response); same variant as before.
+    pub outcome: Option<Bytes>,
+    /// The filter's new state, if it stored anything.
+    pub state: Option<BTreeMap<String, Bytes>>,
+    /// New name on the same server (request).
+    pub reroute: Option<String>,
+}
+
+impl Effects {
+    /// A verdict that changes nothing.
+    pub fn verdict(verdict: Verdict) -> Effects {
+        Effects { verdict, params: None, outcome: None, state: None, reroute: None }
+    }
+}
+
+/// What a hook decides about a call.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// Go on.
+    Proceed,
+    /// Answer with this result (raw JSON, already under the law).
+    Respond(Bytes),
+    /// Refuse.
+    Reject(Rejection),
+}
+
+/// A refusal, as the client will see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// JSON-RPC code.
+    pub code: i32,
+    /// What the client is told.
+    pub message: String,
+    /// Raw JSON.
+    pub data: Option<Bytes>,
+}
+
+/// One outgoing HTTP exchange.
+#[derive(Clone, Debug)]
+pub struct ExchangeView {
+    /// The server.
+    pub server: Arc<str>,
+    /// `call`, `initialize`, `notification`, `answer`, `stream`, `close`, `probe`.
+    pub purpose: &'static str,
+    /// HTTP method.
+    pub method: &'static str,
+    /// Full URL.
+    pub url: Arc<str>,
+    /// The final body.
+    pub message: Option<Bytes>,
+    /// The call it is made for.
+    pub call: Option<Arc<CallView>>,
+    /// For whom.
+    pub principal: Option<Arc<Principal>>,
+    /// Headers set by earlier filters. Values of secrets are marked sensitive.
+    pub headers: http::HeaderMap,
+}
+
+/// What an `upstream` hook decided and set.
+#[derive(Clone, Debug, Default)]
+pub struct ExchangeEffects {
+    /// Refuse the exchange.
+    pub reject: Option<Rejection>,
+    /// Headers to set; secrets marked sensitive.
+    pub set: http::HeaderMap,
+    /// Headers to remove.
+    pub remove: Vec<http::HeaderName>,
+}
+
+/// A filter could not do its work. The message names hook and cause and is for the operator only.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// What kind of fault, for metrics.
+    pub kind: FailureKind,
+    /// Hook and cause.
+    pub message: String,
+}
+
+/// Kinds of faults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FailureKind {
+    /// The plugin returned its own error.
+    Returned,
+    /// It trapped.
+    Trap,
+    /// It used up its CPU time.
+    Cpu,
+    /// It used up its wall time.
+    Wall,
+    /// It used up its memory.
+    Memory,
+    /// It used up another limit (host calls, output).
+    Limit,
+    /// What it returned is not acceptable (length, JSON, names).
+    BadOutput,
+    /// The host could not run it.
+    Host,
+}

@@ -1,0 +1,12 @@
+//! Lockgate, a programmable proxy for the Model Context Protocol.
+
+pub mod config;
+pub mod downstream;
+pub mod filter;
+pub mod gateway;
+pub mod jsonrpc;
+pub mod plugin;
+pub mod protocol;
+pub mod proxy;
+pub mod upstream;
+pub mod wasm;

@@ -1,0 +1,1 @@
+//! Plugins: reading, checking, preparing, watching.

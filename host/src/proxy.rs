@@ -1,0 +1,21 @@
+//! The phases of a call, in order. No wasm, no transport and no era in here.
+
+mod link;
+
+pub use link::{CallScope, Link, Opening};
+
+use futures_util::future::BoxFuture;
+
+use crate::jsonrpc::Message;
+
+/// The way back to a client: for one call (what belongs to it), or for a session (what does not).
+pub trait Downlink: Send + Sync + 'static {
+    /// Delivers a notification. Never waits: what a slow client cannot take is bounded and cut by
+    /// the transport. Progress tokens are the client's own again.
+    fn notify(&self, notification: Message);
+
+    /// Asks the client something a server wants to know (sampling, elicitation, roots, ping). The
+    /// answer is a result or an error, with whatever id; a client that cannot be asked is an error
+    /// answer. Dropping the future tells the client that the question is void.
+    fn ask(&self, request: Message) -> BoxFuture<'_, Message>;
+}

@@ -1,0 +1,211 @@
+//! The side of the MCP servers: connections over stdio and Streamable HTTP.
+//!
+//! A connection re-mints ids and progress tokens, so that no two clients ever meet in them, and
+//! gives back the caller's own.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use tokio_util::sync::CancellationToken;
+
+use crate::filter::{CallView, Principal, Rejection};
+use crate::jsonrpc::{Message, Violation};
+use crate::proxy::Downlink;
+
+/// One initialized connection to a server.
+pub trait Connection: Send + Sync + 'static {
+    /// What the server said to `initialize`.
+    fn handshake(&self) -> &Handshake;
+    /// Sends a request and waits for its final answer, whatever id either carries.
+    fn call(&self, call: UpstreamCall) -> BoxFuture<'_, Result<Reply, UpstreamError>>;
+    /// Sends a notification.
+    fn notify(
+        &self,
+        notification: Message,
+        outgoing: Arc<dyn Outgoing>,
+    ) -> BoxFuture<'_, Result<(), UpstreamError>>;
+    /// Why it can be used no more; none while it can.
+    fn closed(&self) -> Option<UpstreamError>;
+    /// Ends it, and the child process or HTTP session behind it.
+    fn close(&self);
+}
+
+/// What a server said to `initialize`.
+#[derive(Clone, Debug)]
+pub struct Handshake {
+    /// The revision agreed on.
+    pub protocol_version: String,
+    /// The whole raw `InitializeResult`.
+    pub result: Bytes,
+}
+
+/// One request on its way to a server.
+pub struct UpstreamCall {
+    /// The final message. Its id and progress token are replaced on the wire.
+    pub message: Message,
+    /// Where progress, logs and questions that belong to it go.
+    pub downlink: Arc<dyn Downlink>,
+    /// Cancelled: the server is told, and the call ends with [`UpstreamError::Cancelled`].
+    pub cancel: CancellationToken,
+    /// When to give up (and tell the server). Progress moves it by as much as was left at the
+    /// start, up to `hard_deadline`.
+    pub deadline: Instant,
+    /// The end in any case.
+    pub hard_deadline: Instant,
+    /// The filters its HTTP exchanges pass.
+    pub outgoing: Arc<dyn Outgoing>,
+}
+
+/// The final answer of a server.
+#[derive(Debug)]
+pub struct Reply {
+    /// A result or an error.
+    pub message: Message,
+    /// HTTP status and headers; none on stdio.
+    pub head: Option<(u16, Arc<http::HeaderMap>)>,
+}
+
+/// The `upstream` filters, as a connection sees them: called for every outgoing HTTP exchange.
+pub trait Outgoing: Send + Sync + 'static {
+    /// Returns the headers to send besides the transport's own.
+    fn exchange(&self, draft: ExchangeDraft) -> BoxFuture<'_, Result<http::HeaderMap, Rejection>>;
+    /// The call it is for, if any.
+    fn call(&self) -> Option<Arc<CallView>>;
+    /// For whom.
+    fn principal(&self) -> Option<Arc<Principal>>;
+}
+
+/// An HTTP exchange about to be made.
+#[derive(Clone, Debug)]
+pub struct ExchangeDraft {
+    /// `call`, `initialize`, `notification`, `answer`, `stream`, `close`.
+    pub purpose: &'static str,
+    /// HTTP method.
+    pub method: &'static str,
+    /// Full URL.
+    pub url: Arc<str>,
+    /// Body.
+    pub message: Option<Bytes>,
+}
+
+/// Why a server could not be reached or did not answer. Texts are for the client and name the
+/// server and what to do; nothing of the host's inside.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum UpstreamError {
+    /// The command could not be started.
+    #[error("server `{server}` could not be started: {reason}")]
+    NotStarted {
+        /// Server.
+        server: Arc<str>,
+        /// Reason, with the PATH searched where that matters.
+        reason: String,
+    },
+    /// The server ended, or its connection broke, while the call was under way.
+    #[error("server `{server}` {reason}; {}", if *.may_have_run { "the call may have run" } else { "the call did not reach it" })]
+    Gone {
+        /// Server.
+        server: Arc<str>,
+        /// `exited with status 1`, `closed the connection`, …
+        reason: String,
+        /// Whether a byte of the call may have left.
+        may_have_run: bool,
+    },
+    /// The server could not be connected to, or is no MCP server.
+    #[error("server `{server}` is not reachable: {reason}")]
+    Unreachable {
+        /// Server.
+        server: Arc<str>,
+        /// What was tried and came back.
+        reason: String,
+    },
+    /// Too late.
+    #[error("server `{server}` did not answer within {seconds} s; the call may have run")]
+    Timeout {
+        /// Server.
+        server: Arc<str>,
+        /// Budget.
+        seconds: u64,
+    },
+    /// What it sent breaks the JSON law or the protocol.
+    #[error("server `{server}` sent an unacceptable message: {violation}")]
+    Malformed {
+        /// Server.
+        server: Arc<str>,
+        /// How.
+        violation: Violation,
+    },
+    /// A limit of Lockgate's is reached.
+    #[error("server `{server}` is busy: {limit} is reached")]
+    Busy {
+        /// Server.
+        server: Arc<str>,
+        /// The configuration key.
+        limit: &'static str,
+    },
+    /// An `upstream` filter refused the exchange.
+    #[error("refused on the way to server `{server}`: {}", .rejection.message)]
+    Refused {
+        /// Server.
+        server: Arc<str>,
+        /// As the filter said it.
+        rejection: Rejection,
+    },
+    /// The caller cancelled.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+/// Whom a connection belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Owner {
+    /// Everybody.
+    Shared,
+    /// One principal (`issuer`, `id`).
+    Principal(String, String),
+    /// One client session.
+    Session(Arc<str>),
+}
+
+/// What opens a connection.
+#[derive(Clone)]
+pub struct Hello {
+    /// The server to reach.
+    pub server: Arc<str>,
+    /// Whose it is. Of one owner there is at most one connection; asking again joins it.
+    pub owner: Owner,
+    /// Raw `params` of `initialize`: version, capabilities and client info are passed on.
+    pub params: Bytes,
+    /// Where what belongs to no call goes. Joining adds a further one; list changes go to all,
+    /// questions only where it is certain whose they are.
+    pub downlink: Arc<dyn Downlink>,
+    /// Filters for exchanges of the connection's own.
+    pub outgoing: Arc<dyn Outgoing>,
+}
+
+/// One user's hold on a connection. Dropping the last one closes it.
+pub struct Lease {
+    /// The connection.
+    pub connection: Arc<dyn Connection>,
+    _release: Box<dyn Send + Sync>,
+}
+
+/// All connections to all servers, and their bounds.
+pub struct Upstreams {}
+
+#[expect(unused_variables, reason = "skeleton")]
+impl Upstreams {
+    /// Nothing is started until asked for.
+    pub fn new(config: Arc<crate::config::Config>) -> Upstreams {
+        todo!()
+    }
+    /// The open connection of that owner, or a new one.
+    pub async fn connect(&self, hello: Hello) -> Result<Lease, UpstreamError> {
+        todo!()
+    }
+    /// Ends all connections; children get their grace period. Waits for them.
+    pub async fn shutdown(&self) {
+        todo!()
+    }
+}

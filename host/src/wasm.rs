@@ -1,0 +1,1 @@
+//! Running plugins: the only place that mentions wasmtime.
