@@ -71,7 +71,7 @@ impl Link {
             chain,
             method: method.clone(),
             caller: scope.caller,
-            downlink: scope.downlink,
+            downlink: self.watched(scope.downlink),
             cancel: cancel.clone(),
             deadline: started + Duration::from_secs(seconds),
             hard_deadline: started + Duration::from_secs(config.limits.call_max_seconds.max(seconds)),
@@ -183,7 +183,7 @@ impl Run<'_> {
         view: &mut CallView,
         target: Option<&Target>,
     ) -> Result<Message, Outcome> {
-        if view.params != self.params() {
+        if !same_bytes(&view.params, &self.params()) {
             self.request = self.request.with_params(&view.params);
         }
         let mut reply = self.send(self.request.clone(), Some(Arc::new(view.clone()))).await?;
@@ -384,11 +384,16 @@ impl End {
 
 /// Whether these are the same bytes, not only equal ones: then nothing was edited.
 fn same(a: &Outcome, b: &Outcome) -> bool {
-    let same = |a: &Bytes, b: &Bytes| a.as_ptr() == b.as_ptr() && a.len() == b.len();
     match (a, b) {
-        (Outcome::Success(a), Outcome::Success(b)) | (Outcome::Failure(a), Outcome::Failure(b)) => same(a, b),
+        (Outcome::Success(a), Outcome::Success(b)) | (Outcome::Failure(a), Outcome::Failure(b)) => {
+            same_bytes(a, b)
+        }
         _ => false,
     }
+}
+
+fn same_bytes(a: &Bytes, b: &Bytes) -> bool {
+    a.as_ptr() == b.as_ptr() && a.len() == b.len()
 }
 
 /// The server's message with another outcome; its other members stay where the kind is the same.

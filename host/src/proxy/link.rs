@@ -253,6 +253,12 @@ impl Link {
         Some(Arc::new(Filtered { server: self.server.clone(), chain, method, call: None, principal }))
     }
 
+    /// A call's downlink, watched like the session's: list changes come on either.
+    pub(super) fn watched(self: &Arc<Self>, inner: Arc<dyn Downlink>) -> Arc<dyn Downlink> {
+        let link = OnceLock::from(Arc::downgrade(self));
+        Arc::new(Watched { inner, shared: self.is_shared(), link })
+    }
+
     /// Whether several clients use the connection.
     pub(super) fn is_shared(&self) -> bool {
         self.owner == Owner::Shared
