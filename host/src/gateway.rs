@@ -132,8 +132,8 @@ impl Gateway {
     /// A JSON-RPC error without id.
     pub async fn open(self: &Arc<Self>, opening: Opening) -> Result<(Arc<Link>, Bytes), Message> {
         let refused = |outcome| match outcome {
-            crate::filter::Outcome::Failure(error) => Message::bare_error(&error),
-            crate::filter::Outcome::Success(_) => Message::bare_error(b"{}"),
+            crate::filter::Outcome::Failure(error) => rescue::message(None, &error),
+            crate::filter::Outcome::Success(_) => rescue::message(None, b"{}"),
         };
         if self.snapshot.load().chain(&opening.server).is_none() {
             return Err(refused(rescue::unknown_method("initialize")));

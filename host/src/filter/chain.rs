@@ -4,7 +4,6 @@
 //! other. Edits are committed here, after a hook returned: a filter that fails leaves no trace.
 
 use std::collections::{BTreeMap, HashMap};
-use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -159,7 +158,7 @@ impl Chain {
         let mut view = view.clone();
         let end = Instant::now() + self.budget;
         for placed in self.catalog.get(&view.kind).into_iter().flatten() {
-            let hook = async {
+            let hook = async || {
                 let edit = placed.filter.definitions(view.clone()).await?;
                 let mut edited = view.clone();
                 apply(&mut edited, edit)
@@ -196,7 +195,7 @@ impl Chain {
                 subset.items = seen.iter().filter_map(|&i| items.items.get(i).cloned()).collect();
                 Arc::new(subset)
             };
-            let hook = async {
+            let hook = async || {
                 let answers = placed.filter.access(asked).await?;
                 if answers.len() != seen.len() {
                     return Err(Failure {
@@ -228,14 +227,17 @@ impl Chain {
                 continue;
             }
             call.state = states.of(*position);
-            let effects =
-                match ask(placed, "request", end, placed.filter.request(Arc::new(call.clone()))).await {
-                    Ok(Some(effects)) => effects,
-                    Ok(None) => continue,
-                    Err(closed) => {
-                        return Up::Answered { outcome: Outcome::Failure(closed.error()), below: *position };
-                    }
-                };
+            let effects = match ask(placed, "request", end, async || {
+                placed.filter.request(Arc::new(call.clone())).await
+            })
+            .await
+            {
+                Ok(Some(effects)) => effects,
+                Ok(None) => continue,
+                Err(closed) => {
+                    return Up::Answered { outcome: Outcome::Failure(closed.error()), below: *position };
+                }
+            };
             if let Some(state) = effects.state {
                 states.put(*position, state);
             }
@@ -267,7 +269,7 @@ impl Chain {
                 continue;
             }
             call.state = states.of(*position);
-            let hook = placed.filter.response(Arc::new(call.clone()));
+            let hook = async || placed.filter.response(Arc::new(call.clone())).await;
             match ask(placed, "response", end, hook).await {
                 Ok(Some(effects)) => {
                     if let Some(state) = effects.state {
@@ -307,7 +309,7 @@ impl Chain {
             if !placed.sees_name(view.call.as_ref().and_then(|call| call.name.as_deref())) {
                 continue;
             }
-            let hook = placed.filter.upstream(Arc::new(view.clone()));
+            let hook = async || placed.filter.upstream(Arc::new(view.clone())).await;
             match ask(placed, "upstream", end, hook).await {
                 Ok(Some(effects)) => {
                     if let Some(rejection) = effects.reject {
@@ -343,7 +345,9 @@ pub async fn authenticate(
         if head.server.as_deref().is_some_and(|server| !placed.sees_server(server)) {
             continue;
         }
-        match ask(placed, "authenticate", end, placed.filter.authenticate(head.clone())).await? {
+        match ask(placed, "authenticate", end, async || placed.filter.authenticate(head.clone()).await)
+            .await?
+        {
             Some(Decision::Skip) | None => last = Some(Decision::Skip),
             Some(decision) => return Ok(Some(decision)),
         }
@@ -356,14 +360,14 @@ async fn ask<T>(
     placed: &Placed,
     hook: &'static str,
     end: Instant,
-    run: impl Future<Output = Result<T, Failure>>,
+    run: impl AsyncFnOnce() -> Result<T, Failure>,
 ) -> Result<Option<T>, Closed> {
     let open = placed.on_failure == OnFailure::Open && !matches!(hook, "authenticate" | "access");
     let closed = || Closed { filter: placed.name.clone() };
     if placed.breaker.permit() == Permit::Open {
         return if open { Ok(None) } else { Err(closed()) };
     }
-    let outcome = tokio::time::timeout_at(end.into(), run).await.unwrap_or_else(|_| {
+    let outcome = tokio::time::timeout_at(end.into(), run()).await.unwrap_or_else(|_| {
         Err(Failure {
             kind: FailureKind::Wall,
             message: format!("`{hook}`: the filters of this phase used up limits.chain_ms together"),

@@ -409,7 +409,7 @@ fn answer(id: &[u8], end: End) -> Message {
     match end {
         End::Reply(message) => message.with_id(id),
         End::Made(Outcome::Success(result)) => Message::response(id, &result),
-        End::Made(Outcome::Failure(error)) => Message::response_error(id, &error),
+        End::Made(Outcome::Failure(error)) => rescue::message(Some(id), &error),
     }
 }
 
@@ -417,4 +417,15 @@ fn answer(id: &[u8], end: End) -> Message {
 fn log_name(request: &Message) -> Option<String> {
     let name = request.param_text("name").or_else(|| request.param_text("uri"))?;
     Some(name.chars().take(128).collect::<String>().escape_debug().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Transports spawn calls, so their futures must be `Send`.
+    #[expect(dead_code, reason = "compiling is the test")]
+    fn calls_can_be_spawned(link: &'static Arc<Link>, request: Message, scope: CallScope) -> impl Send {
+        link.call(request, scope)
+    }
 }

@@ -7,7 +7,7 @@
 use bytes::Bytes;
 
 use crate::filter::{ItemKind, Outcome, Rejection};
-use crate::jsonrpc;
+use crate::jsonrpc::{self, Message};
 use crate::upstream::UpstreamError;
 
 /// The answer for a name that does not exist, or is hidden from this caller: the same bytes.
@@ -67,6 +67,11 @@ pub fn closed(closed: &crate::filter::chain::Closed) -> Outcome {
 /// The answer when the generation a call runs on is cut after a reload.
 pub fn cut() -> Outcome {
     reason("cut: the configuration was replaced and limits.drain_seconds passed; call again".into(), "cut")
+}
+
+/// The error response of an outcome's raw `error` member. Without an id the member is left out.
+pub fn message(id: Option<&[u8]>, error: &[u8]) -> Message {
+    Message::error(id, -32603, "", None).with_error(error)
 }
 
 fn reason(message: String, word: &str) -> Outcome {
