@@ -1,1 +1,5 @@
 //! Plugins: reading, checking, preparing, watching.
+
+pub mod inspect;
+#[cfg(test)]
+pub(crate) mod samples;
