@@ -3,6 +3,8 @@
 //! No transport, no era and no wasm in here. A filter gets a cheap, immutable view of the call and
 //! returns a verdict with its edits; the chain commits them, so a filter that fails leaves no trace.
 
+pub mod placed;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
