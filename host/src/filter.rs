@@ -7,7 +7,7 @@ pub mod breaker;
 pub mod chain;
 pub mod explain;
 pub mod glob;
-mod placed;
+pub mod placed;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
