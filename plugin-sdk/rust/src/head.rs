@@ -49,7 +49,6 @@ impl Head {
 
 /// What an `authenticate` hook decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Decision {
     /// Not mine: let the next filter decide.
     Skip,

@@ -56,6 +56,7 @@ mod call;
 mod config;
 mod document;
 mod exchange;
+mod glob;
 mod head;
 mod hooks;
 mod items;
@@ -85,6 +86,7 @@ pub(crate) mod raw {
 pub use call::{Call, Client, Outcome, Principal};
 pub use document::{Doc, JsonKind, Value, pointer};
 pub use exchange::Exchange;
+pub use glob::{Glob, any_matches};
 pub use head::{Decision, Head, Identity, Refusal};
 pub use hooks::{Access, Authenticate, Catalog, Filter, OnRequest, OnResponse, OnUpstream};
 pub use items::{Definitions, Items, Kind, Visibility};
@@ -114,7 +116,7 @@ pub use lockgate_plugin_macros::export;
 pub mod prelude {
     pub use crate::{
         Access, AccessError, Authenticate, Call, Catalog, Decision, Definitions, Doc, Exchange,
-        ExchangeVerdict, Failure, Filter, Head, Identity, Items, Kind, OnRequest, OnResponse, OnUpstream,
+        ExchangeVerdict, Failure, Filter, Glob, Head, Identity, Items, Kind, OnRequest, OnResponse, OnUpstream,
         Outcome, Principal, Refusal, Rejection, Verdict, Visibility,
     };
 }

@@ -61,7 +61,6 @@ impl Rejection {
 
 /// What an `upstream` hook decides about an exchange.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum ExchangeVerdict {
     /// Send it, with the headers that were set.
     Proceed,
