@@ -26,9 +26,9 @@ const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 130 inter
 
 const HELP: &str = "\
 Examples:
-  lockgate serve                      serve what ./lockgate.yaml describes
-  lockgate check                      why does it not work?
-  lockgate plugin inspect redact.wasm what does this plugin do and want?
+  lockgate serve                         serve what ./lockgate.yaml describes
+  lockgate check                         why does it not work?
+  lockgate plugin inspect redact.wasm    what does this plugin do and want?
 
 A configuration to begin with (lockgate.yaml):
   servers:
@@ -38,8 +38,12 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.";
 
 /// A programmable proxy for the Model Context Protocol
 #[derive(Debug, Parser)]
-#[command(name = "lockgate", version, after_help = HELP, disable_help_subcommand = true, infer_long_args = false)]
+#[command(name = "lockgate", version, after_help = HELP, disable_help_subcommand = true, disable_help_flag = true)]
 struct Cli {
+    /// Print help
+    // One form of help, the one that fits a screen, for -h and --help.
+    #[arg(short, long, global = true, action = clap::ArgAction::HelpShort)]
+    help: Option<bool>,
     #[command(flatten)]
     logging: logging::Options,
     #[command(subcommand)]

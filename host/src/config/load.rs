@@ -33,9 +33,19 @@ impl Loaded {
         format!("{}:{}:{}", self.path.display(), at.line, at.column)
     }
 
-    /// Where the file itself gives a value for the key, if it does.
+    /// Where the file itself gives a value for the key, if it does. A short form counts for all
+    /// that it stands for: `auto_attach: true` gives `auto_attach.enabled`.
     pub fn gives(&self, path: &KeyPath) -> Option<At> {
-        self.tree.find(path).map(|_| self.tree.place(path))
+        let mut path = path.clone();
+        let mut whole = true;
+        loop {
+            match self.tree.find(&path).map(|node| &node.value) {
+                None if path.0.pop().is_none() => return None,
+                None => whole = false,
+                Some(Value::Map(_) | Value::List(_)) if !whole => return None,
+                Some(_) => return Some(self.tree.place(&path)),
+            }
+        }
     }
 
     /// The value of a key as JSON with its variables still in it, if it has any. This may be shown.
@@ -312,6 +322,9 @@ mod tests {
         let loaded = yaml("servers:\n  a:\n    command: x\n").unwrap();
         assert_eq!(loaded.place(&KeyPath::of(["servers", "a", "command"])), "lockgate.yaml:3:5");
         assert!(loaded.gives(&KeyPath::of(["servers", "a", "url"])).is_none());
+        let loaded = yaml("plugins: { dir: /p, auto_attach: true }\nservers: { a: { command: x } }").unwrap();
+        let enabled = KeyPath::of(["plugins", "auto_attach", "enabled"]);
+        assert_eq!(loaded.gives(&enabled).map(|at| at.column), Some(21));
     }
 
     #[test]

@@ -78,7 +78,11 @@ mod tests {
         );
         assert!(missing_command(&server("/no/such")).unwrap().contains("no such file"));
         assert!(missing_command(&server("/etc")).unwrap().contains("is no file"));
-        assert!(missing_command(&server("/etc/hostname")).unwrap().contains("may not be executed"));
+        let folder = tempfile::tempdir().unwrap();
+        let plain = folder.path().join("plain");
+        std::fs::write(&plain, "").unwrap();
+        let said = missing_command(&server(plain.to_str().unwrap()));
+        assert!(said.unwrap().contains("may not be executed"));
         let mut elsewhere = server("sh");
         elsewhere.env.insert("PATH".into(), "/nowhere".into());
         assert!(missing_command(&elsewhere).unwrap().ends_with("/nowhere"));
