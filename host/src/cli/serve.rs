@@ -66,6 +66,10 @@ async fn serve(loaded: Arc<Loaded>, stdio: Option<String>, json: bool) -> anyhow
     if let Some(name) = &stdio {
         super::known_server(&loaded, name)?;
     }
+    // Only listed filters may authenticate: without any, nothing needs to be compiled to know.
+    if stdio.is_none() && loaded.config.filters.is_empty() {
+        check_exposure(&loaded.config, false).map_err(report::Plain::from)?;
+    }
     // Signals first: one that comes while plugins are compiled must end this process as well.
     let mut signals = signals::receive()?;
     // The port is taken before anything is compiled or started, and listened on when all is ready.
