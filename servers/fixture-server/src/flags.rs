@@ -1,0 +1,71 @@
+//! The command line: how the server misbehaves from the start.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// What `--help` would say; the tests are its only readers.
+const USAGE: &str = "flags: --name S, --log FILE, --tools N, --page N, --protocol VERSION, --stderr TEXT, \
+     --exit CODE, --hang METHOD, --noise, --flood-stderr BYTES, --ignore-sigterm, --ignore-stdin-close, \
+     --grandchild PIDFILE";
+
+/// The parsed command line.
+#[derive(Default)]
+pub struct Flags {
+    /// Name in `serverInfo` and in `whoami`.
+    pub name: Option<String>,
+    /// Where every line that arrives is appended.
+    pub log: Option<PathBuf>,
+    /// How many further tools (`tool_0000` …) there are.
+    pub tools: usize,
+    /// Items per page of a list; all on one page if absent.
+    pub page: Option<usize>,
+    /// Answer `initialize` with this revision, whatever was asked.
+    pub protocol: Option<String>,
+    /// Written to stderr at start.
+    pub stderr: Option<String>,
+    /// Exit at start with this code.
+    pub exit: Option<u8>,
+    /// Never answer this method.
+    pub hang: Option<String>,
+    /// Write what is no message to stdout at start.
+    pub noise: bool,
+    /// Write this many bytes to stderr at start.
+    pub flood_stderr: Option<usize>,
+    /// Ignore SIGTERM.
+    pub ignore_sigterm: bool,
+    /// Stay when stdin is closed.
+    pub ignore_stdin_close: bool,
+    /// Start a `sleep` and write its process id to this file.
+    pub grandchild: Option<PathBuf>,
+}
+
+impl Flags {
+    /// Reads the command line without the program's name.
+    pub fn parse(mut args: impl Iterator<Item = String>) -> Result<Flags, String> {
+        let mut flags = Flags::default();
+        while let Some(flag) = args.next() {
+            let mut value = || args.next().ok_or_else(|| format!("{flag} needs a value; {USAGE}"));
+            match flag.as_str() {
+                "--name" => flags.name = Some(value()?),
+                "--log" => flags.log = Some(value()?.into()),
+                "--tools" => flags.tools = number(&value()?)?,
+                "--page" => flags.page = Some(number(&value()?)?),
+                "--protocol" => flags.protocol = Some(value()?),
+                "--stderr" => flags.stderr = Some(value()?),
+                "--exit" => flags.exit = Some(number(&value()?)?),
+                "--hang" => flags.hang = Some(value()?),
+                "--noise" => flags.noise = true,
+                "--flood-stderr" => flags.flood_stderr = Some(number(&value()?)?),
+                "--ignore-sigterm" => flags.ignore_sigterm = true,
+                "--ignore-stdin-close" => flags.ignore_stdin_close = true,
+                "--grandchild" => flags.grandchild = Some(value()?.into()),
+                other => return Err(format!("unknown argument {other}; {USAGE}")),
+            }
+        }
+        Ok(flags)
+    }
+}
+
+fn number<T: FromStr>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|_| format!("{text} is not a number in range; {USAGE}"))
+}

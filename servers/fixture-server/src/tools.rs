@@ -1,0 +1,212 @@
+//! The tools: one for every way a server can behave or misbehave during a call.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::methods::{Refused, respond};
+use crate::state::{Ended, State};
+
+/// Names and descriptions. `delete_*` and `secret_*` are there to be hidden.
+const TOOLS: [(&str, &str); 26] = [
+    ("echo", "Returns its arguments, as text and as structured content"),
+    ("slow", "Answers after `ms` milliseconds, unless cancelled"),
+    ("wait", "Answers when `release` is called with the same `key`, unless cancelled"),
+    ("release", "Lets `wait` with the same `key` go"),
+    ("progress", "Tells progress `n` times, then answers"),
+    ("log", "Sends `n` log messages of `level`, then answers"),
+    ("ask_sampling", "Asks the client for a completion of `text` and returns its answer"),
+    ("ask_elicitation", "Asks the user `text` and returns the answer"),
+    ("ask_roots", "Asks for the roots and returns the answer"),
+    ("ask_ping", "Pings the client and returns the answer"),
+    ("crash", "Ends the process without an answer"),
+    ("hang", "Never answers"),
+    ("flood_stderr", "Writes `bytes` to stderr, then answers"),
+    ("noise", "Writes `lines` of noise to stdout, then answers"),
+    ("big", "Answers with a text of `bytes` bytes"),
+    ("exact", "Answers with numbers, escapes and white space that a re-encoding would change"),
+    ("lone_surrogate", "Answers with half of a surrogate pair"),
+    ("duplicate_keys", "Answers with the same member twice"),
+    ("wrong_id", "Answers a call that nobody made, then this one"),
+    ("tool_error", "Answers with isError"),
+    ("protocol_error", "Answers with a JSON-RPC error of `code` and `message` with data"),
+    ("whoami", "Name, process id and environment of the server"),
+    ("update_resource", "Says that the resource `uri` changed, if it is subscribed to"),
+    ("add_tool", "Adds a tool `name` and says that the list changed"),
+    ("delete_everything", "Pretends to delete everything"),
+    ("secret_canary", "Returns what nobody may see"),
+];
+
+/// What `tools/list` says, before it is cut into pages.
+pub fn definitions(state: &State) -> Vec<Value> {
+    let named = TOOLS.iter().map(|(name, description)| definition(name, description));
+    let numbered = (0..state.flags.tools)
+        .map(|number| definition(&format!("tool_{number:04}"), "One of many that do nothing"));
+    let added = state.added_tools();
+    let added = added.iter().map(|name| definition(name, "Added while the server ran"));
+    named.chain(numbered).chain(added).collect()
+}
+
+/// Runs one tool and answers.
+pub fn call(state: &State, id: &Value, params: &Value) -> io::Result<()> {
+    let arguments = &params["arguments"];
+    let name = params["name"].as_str().unwrap_or_default();
+    let number = |name: &str, otherwise: u64| arguments[name].as_u64().unwrap_or(otherwise);
+    let text = |name: &str| arguments[name].as_str().unwrap_or_default();
+    let result = match name {
+        "echo" => {
+            let mut result = said(&arguments.to_string());
+            result["structuredContent"] = arguments.clone();
+            result["_meta"] = json!({ "seen": params["_meta"] });
+            result
+        }
+        "slow" => match state.wait(id, None, Duration::from_millis(number("ms", 1_000))) {
+            Ended::Cancelled => return Ok(()),
+            _ => said("done"),
+        },
+        "wait" => match state.wait(id, Some(text("key")), Duration::from_secs(number("seconds", 60))) {
+            Ended::Cancelled => return Ok(()),
+            Ended::Elapsed => failed("nobody released it"),
+            Ended::Released => said("released"),
+        },
+        "release" => {
+            state.release(text("key"));
+            said("released")
+        }
+        "progress" => {
+            let (n, token) = (number("n", 4), &params["_meta"]["progressToken"]);
+            for done in 1..=n {
+                state.notify("notifications/progress", json!({
+                    "progressToken": token, "progress": done, "total": n, "message": format!("{done} of {n}") }))?;
+            }
+            said(&format!("{n} told"))
+        }
+        "log" => {
+            for at in 1..=number("n", 1) {
+                state.notify("notifications/message", json!({
+                    "level": text("level"), "logger": "fixture", "data": { "at": at, "set": state.log_level() } }))?;
+            }
+            said("logged")
+        }
+        "ask_sampling" => asked(
+            state,
+            "sampling/createMessage",
+            json!({ "maxTokens": 10, "messages": [
+            { "role": "user", "content": { "type": "text", "text": text("text") } }] }),
+        )?,
+        "ask_elicitation" => asked(
+            state,
+            "elicitation/create",
+            json!({ "message": text("text"),
+            "requestedSchema": { "type": "object", "properties": { "name": { "type": "string" } } } }),
+        )?,
+        "ask_roots" => asked(state, "roots/list", json!({}))?,
+        "ask_ping" => asked(state, "ping", json!({}))?,
+        "crash" => std::process::exit(3),
+        "hang" => return Ok(()),
+        "flood_stderr" => {
+            flood_stderr(usize::try_from(number("bytes", 1 << 20)).unwrap_or(0))?;
+            said("flooded")
+        }
+        "noise" => {
+            for line in 0..number("lines", 10) {
+                state.send_raw(format!("[info] this is line {line} of no protocol").as_bytes())?;
+            }
+            said("noisy")
+        }
+        "big" => said(&"x".repeat(usize::try_from(number("bytes", 1 << 20)).unwrap_or(0))),
+        "exact" => return raw(state, id, EXACT),
+        "lone_surrogate" => return raw(state, id, r#"{"content":[{"type":"text","text":"cut \ud83d"}]}"#),
+        "duplicate_keys" => {
+            return raw(
+                state,
+                id,
+                r#"{"content":[],"isError":false,"content":[{"type":"text","text":"second"}]}"#,
+            );
+        }
+        "wrong_id" => {
+            respond(state, &json!("nobody made this call"), Ok(said("for nobody")))?;
+            said("for you")
+        }
+        "tool_error" => failed("this tool fails"),
+        "protocol_error" => {
+            return state.send(&json!({ "jsonrpc": "2.0", "id": id, "error": {
+                "code": arguments["code"], "message": text("message"), "data": arguments["data"] } }));
+        }
+        "whoami" => whoami(state),
+        "update_resource" => {
+            let subscribed = state.is_subscribed(text("uri"));
+            if subscribed {
+                state.notify("notifications/resources/updated", json!({ "uri": text("uri") }))?;
+            }
+            said(if subscribed { "told" } else { "nobody subscribed" })
+        }
+        "add_tool" => {
+            state.add_tool(text("name"));
+            state.notify("notifications/tools/list_changed", json!({}))?;
+            said("added")
+        }
+        "delete_everything" => said("everything is gone"),
+        "secret_canary" => said("canary-7f3a9c"),
+        other if is_plain(state, other) => said(other),
+        other => return respond(state, id, Err(Refused(-32602, format!("Unknown tool: {other}")))),
+    };
+    respond(state, id, Ok(result))
+}
+
+/// Writes that much to stderr, in lines.
+pub fn flood_stderr(bytes: usize) -> io::Result<()> {
+    let line = [[b'!'; 127].as_slice(), b"\n"].concat();
+    let mut err = io::stderr().lock();
+    for _ in 0..bytes.div_ceil(line.len()) {
+        err.write_all(&line)?;
+    }
+    Ok(())
+}
+
+/// What serde_json and its peers would all write differently.
+const EXACT: &str = r#"{ "content":[{"type":"text","text":"\u0041\/é\ud83d\ude00"}], "structuredContent":{"z":1.0,"a":12345678901234567890123,"e":1E+2,"n":-0.0, "unknown":[ ] } ,"x-later":null}"#;
+
+fn raw(state: &State, id: &Value, result: &str) -> io::Result<()> {
+    state.send_raw(format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#).as_bytes())
+}
+
+fn asked(state: &State, method: &str, params: Value) -> io::Result<Value> {
+    Ok(match state.ask(method, params)? {
+        Some(answer) => match answer.get("result") {
+            Some(result) => said(&result.to_string()),
+            None => failed(&answer["error"].to_string()),
+        },
+        None => failed("no answer came"),
+    })
+}
+
+fn whoami(state: &State) -> Value {
+    let env: Value = std::env::vars().map(|(name, value)| (name, Value::from(value))).collect();
+    let mut result = said(state.flags.name.as_deref().unwrap_or("fixture"));
+    result["structuredContent"] = json!({ "pid": std::process::id(), "name": state.flags.name, "env": env });
+    result
+}
+
+fn is_plain(state: &State, name: &str) -> bool {
+    let numbered = name.strip_prefix("tool_").and_then(|number| number.parse::<usize>().ok());
+    numbered.is_some_and(|number| number < state.flags.tools)
+        || state.added_tools().iter().any(|it| it == name)
+}
+
+fn definition(name: &str, description: &str) -> Value {
+    json!({
+        "name": name, "description": description,
+        "inputSchema": { "type": "object", "additionalProperties": true },
+        "annotations": { "destructiveHint": name.starts_with("delete_"), "readOnlyHint": name == "echo" }
+    })
+}
+
+fn said(text: &str) -> Value {
+    json!({ "content": [{ "type": "text", "text": text }] })
+}
+
+fn failed(text: &str) -> Value {
+    json!({ "content": [{ "type": "text", "text": text }], "isError": true })
+}
