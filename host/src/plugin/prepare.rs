@@ -212,27 +212,29 @@ async fn converse(child: &mut Child, request: &Request, plugin: &[u8]) -> (Optio
         }
         None
     };
-    let mut words = Vec::new();
-    let listen = async {
+    let mut listen = Box::pin(async move {
+        let mut words = Vec::new();
         if let Some(stderr) = stderr {
             let _ = stderr.take(OUTPUT_BYTES).read_to_end(&mut words).await;
         }
-    };
-    let talk = async {
+        words
+    });
+    let mut talk = Box::pin(async {
         let (_stdin, answer) = tokio::join!(send, receive);
         answer
-    };
-    tokio::pin!(talk, listen);
-    let answer = tokio::select! {
-        answer = &mut talk => answer,
-        () = &mut listen => talk.await,
-    };
-    if answer.is_none() {
-        // What it complained about may still be in the pipe.
-        let _ = child.start_kill();
-        listen.await;
+    });
+    tokio::select! {
+        answer = &mut talk => {
+            let mut words = Vec::new();
+            if answer.is_none() {
+                // What it complained about may still be in the pipe.
+                let _ = child.start_kill();
+                words = listen.await;
+            }
+            (answer, words)
+        }
+        words = &mut listen => (talk.await, words),
     }
-    (answer, words)
 }
 
 fn find_answer(output: &[u8]) -> Option<Answer> {
