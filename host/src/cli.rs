@@ -2,7 +2,6 @@
 //!
 //! One file per subcommand. stdout is for what was asked for; everything else goes to stderr.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -14,6 +13,7 @@ mod check;
 mod config;
 mod explain;
 mod logging;
+mod plugin;
 mod probe;
 mod report;
 mod seam;
@@ -64,7 +64,7 @@ enum Command {
     Config(config::Command),
     /// Prepares one plugin in a process of its own; Lockgate calls this itself
     #[command(hide = true)]
-    PluginPrepare(PrepareArguments),
+    PluginPrepare,
 }
 
 /// Write and understand plugins
@@ -73,7 +73,7 @@ enum PluginCommand {
     /// Build a plugin from its source into a component
     Build(BuildArguments),
     /// Show what a plugin exports, imports and wants, without running it
-    Inspect(InspectArguments),
+    Inspect(plugin::Arguments),
     /// Tell which filters a call would pass, in which order, and why
     Explain(explain::Arguments),
 }
@@ -88,26 +88,6 @@ pub struct BuildArguments {
     /// Where to write the component; beside the source's build output if not given
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
-}
-
-/// `lockgate plugin inspect`
-#[derive(Debug, Args)]
-#[command(after_help = "Example: lockgate plugin inspect ./plugins/redact.wasm")]
-pub struct InspectArguments {
-    /// The plugin
-    #[arg(value_name = "FILE")]
-    pub file: PathBuf,
-    /// How to print it
-    #[arg(long, value_enum, default_value_t)]
-    pub output: Output,
-}
-
-/// The hidden `lockgate plugin-prepare`: its arguments are a matter between Lockgate and itself.
-#[derive(Debug, Args)]
-pub struct PrepareArguments {
-    /// Passed on as they are.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub arguments: Vec<OsString>,
 }
 
 /// For whom output is printed.
@@ -152,7 +132,7 @@ pub fn run() -> ExitCode {
         return ExitCode::SUCCESS;
     };
     // The child that prepares a plugin talks to its parent over pipes and logs nothing of its own.
-    if !matches!(command, Command::PluginPrepare(_))
+    if !matches!(command, Command::PluginPrepare)
         && let Err(message) = logging::install(&cli.logging)
     {
         report::usage(&message);
@@ -162,10 +142,10 @@ pub fn run() -> ExitCode {
         Command::Serve(arguments) => serve::run(arguments, &cli.logging),
         Command::Check(arguments) => check::run(arguments),
         Command::Plugin(PluginCommand::Build(arguments)) => seam::build(arguments),
-        Command::Plugin(PluginCommand::Inspect(arguments)) => seam::inspect(arguments),
+        Command::Plugin(PluginCommand::Inspect(arguments)) => plugin::run(arguments),
         Command::Plugin(PluginCommand::Explain(arguments)) => explain::run(arguments),
         Command::Config(command) => config::run(command),
-        Command::PluginPrepare(arguments) => seam::prepare(arguments),
+        Command::PluginPrepare => Ok(crate::plugin::prepare::run_prepare()),
     };
     match outcome {
         Ok(code) => code,

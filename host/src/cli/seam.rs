@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::{BuildArguments, InspectArguments, PrepareArguments};
+use super::BuildArguments;
 use crate::config::Loaded;
 use crate::filter::{CallView, Hooks, Principal, Rejection};
 use crate::upstream::{ExchangeDraft, Outgoing, Upstreams};
@@ -133,14 +133,4 @@ impl Outgoing for Unfiltered {
 /// `lockgate plugin build`
 pub fn build(_: BuildArguments) -> anyhow::Result<ExitCode> {
     anyhow::bail!("this build cannot build plugins yet")
-}
-
-/// `lockgate plugin inspect`
-pub fn inspect(_: InspectArguments) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("this build cannot inspect plugins yet")
-}
-
-/// `lockgate plugin-prepare`
-pub fn prepare(_: PrepareArguments) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("this build cannot prepare plugins yet")
 }
