@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value as Schema};
 
-use super::locate::{Entry, KeyPath, Node, Value};
+use super::locate::{Entry, KeyPath, Node, Step, Value};
 use super::problem::{Problem, nearest, quoted};
 
 /// Checks the tree and returns every problem. Keys without a value are removed (they mean "not
@@ -174,6 +174,11 @@ impl<'a> Check<'a> {
         match &node.value {
             Value::Number(_) | Value::Bool(_) if types.contains(&"string") => {
                 problem = problem.help("put the value in quotes");
+            }
+            Value::List(_)
+                if types.contains(&"string") && path.0.last() == Some(&Step::Key("command".into())) =>
+            {
+                problem = problem.help("only the program stands here; its arguments are `args: [...]`");
             }
             Value::Text(_) if types.contains(&"array") => {
                 problem = problem.help("a list of one is written `[\"…\"]`");

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::conform::conform;
 use super::expand::{ProcessEnvironment, Variables, expand, plain};
 use super::locate::{Format, KeyPath, Node, Value, parse};
-use super::problem::{ConfigError, Problem, quoted};
+use super::problem::{At, ConfigError, Problem, quoted};
 use super::validate::validate;
 use super::{Config, json_schema};
 
@@ -33,25 +33,31 @@ impl Loaded {
         format!("{}:{}:{}", self.path.display(), at.line, at.column)
     }
 
-    /// Whether the file itself gives a value for the key.
-    pub fn gives(&self, path: &KeyPath) -> Option<super::problem::At> {
-        use super::locate::Step;
-        let mut node = &self.tree;
-        let mut at = None;
-        for step in &path.0 {
-            match (step, &node.value) {
-                (Step::Key(key), _) => {
-                    let entry = node.entry(key)?;
-                    (at, node) = (Some(entry.at), &entry.node);
-                }
-                (Step::Index(i), Value::List(items)) => {
-                    let item = items.get(*i)?;
-                    (at, node) = (Some(item.at), item);
-                }
-                _ => return None,
+    /// Where the file itself gives a value for the key, if it does. A short form counts for all
+    /// that it stands for: `auto_attach: true` gives `auto_attach.enabled`.
+    pub fn gives(&self, path: &KeyPath) -> Option<At> {
+        let mut path = path.clone();
+        let mut whole = true;
+        loop {
+            match self.tree.find(&path).map(|node| &node.value) {
+                None if path.0.pop().is_none() => return None,
+                None => whole = false,
+                Some(Value::Map(_) | Value::List(_)) if !whole => return None,
+                Some(_) => return Some(self.tree.place(&path)),
             }
         }
-        at
+    }
+
+    /// The value of a key as JSON with its variables still in it, if it has any. This may be shown.
+    pub fn written(&self, path: &KeyPath) -> Option<serde_json::Value> {
+        let node = self.tree.find(path)?;
+        let written = |node: &Node| node.written.clone().map(serde_json::Value::String);
+        match &node.value {
+            Value::List(items) if items.iter().any(|item| item.written.is_some()) => {
+                Some(items.iter().map(|item| written(item).unwrap_or_else(|| item.to_json())).collect())
+            }
+            _ => written(node),
+        }
     }
 }
 
@@ -316,6 +322,9 @@ mod tests {
         let loaded = yaml("servers:\n  a:\n    command: x\n").unwrap();
         assert_eq!(loaded.place(&KeyPath::of(["servers", "a", "command"])), "lockgate.yaml:3:5");
         assert!(loaded.gives(&KeyPath::of(["servers", "a", "url"])).is_none());
+        let loaded = yaml("plugins: { dir: /p, auto_attach: true }\nservers: { a: { command: x } }").unwrap();
+        let enabled = KeyPath::of(["plugins", "auto_attach", "enabled"]);
+        assert_eq!(loaded.gives(&enabled).map(|at| at.column), Some(21));
     }
 
     #[test]

@@ -73,6 +73,15 @@ impl Node {
         }
     }
 
+    /// The value at a key path, if there is one.
+    pub fn find(&self, path: &KeyPath) -> Option<&Node> {
+        path.0.iter().try_fold(self, |node, step| match (step, &node.value) {
+            (Step::Key(key), _) => node.entry(key).map(|entry| &entry.node),
+            (Step::Index(i), Value::List(items)) => items.get(*i),
+            _ => None,
+        })
+    }
+
     /// The place of a key path; of the nearest part of it that exists otherwise. Keys count where
     /// the key stands, list items where the item begins.
     pub fn place(&self, path: &KeyPath) -> At {

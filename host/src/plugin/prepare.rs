@@ -51,7 +51,9 @@ pub enum PreparationError {
     )]
     TooLong(u64),
     /// The child died.
-    #[error("its preparation crashed ({how}){words}; the plugin may be damaged or need more memory than allowed")]
+    #[error(
+        "its preparation crashed ({how}){words}; the plugin may be damaged or need more memory than allowed"
+    )]
     Crashed {
         /// Exit code or signal.
         how: String,
@@ -121,7 +123,8 @@ impl Preparer {
                 }
                 Place::InProcess(engine) => {
                     let engine = engine.clone();
-                    let work = tokio::task::spawn_blocking(move || child::prepare(&engine, &request, &plugin));
+                    let work =
+                        tokio::task::spawn_blocking(move || child::prepare(&engine, &request, &plugin));
                     let answer = work.await.map_err(|error| PreparationError::Crashed {
                         how: "panic".to_owned(),
                         words: format!(": {error}"),
@@ -212,27 +215,29 @@ async fn converse(child: &mut Child, request: &Request, plugin: &[u8]) -> (Optio
         }
         None
     };
-    let mut words = Vec::new();
-    let listen = async {
+    let mut listen = Box::pin(async move {
+        let mut words = Vec::new();
         if let Some(stderr) = stderr {
             let _ = stderr.take(OUTPUT_BYTES).read_to_end(&mut words).await;
         }
-    };
-    let talk = async {
+        words
+    });
+    let mut talk = Box::pin(async {
         let (_stdin, answer) = tokio::join!(send, receive);
         answer
-    };
-    tokio::pin!(talk, listen);
-    let answer = tokio::select! {
-        answer = &mut talk => answer,
-        () = &mut listen => talk.await,
-    };
-    if answer.is_none() {
-        // What it complained about may still be in the pipe.
-        let _ = child.start_kill();
-        listen.await;
+    });
+    tokio::select! {
+        answer = &mut talk => {
+            let mut words = Vec::new();
+            if answer.is_none() {
+                // What it complained about may still be in the pipe.
+                let _ = child.start_kill();
+                words = listen.await;
+            }
+            (answer, words)
+        }
+        words = &mut listen => (talk.await, words),
     }
-    (answer, words)
 }
 
 fn find_answer(output: &[u8]) -> Option<Answer> {

@@ -31,11 +31,6 @@ pub(crate) fn component_with(hooks: &[&str], imports: &[&str], more: &str) -> Ve
     wat::parse_str(&text).unwrap()
 }
 
-/// A plugin with an `access` hook whose bytes (and so its hash) depend on the number.
-pub(crate) fn numbered(number: u64) -> Vec<u8> {
-    component_with(&["access"], &[], &format!("(@custom \"number\" \"{number}\")"))
-}
-
 fn full_name(name: &str) -> String {
     if name.contains('/') { name.to_owned() } else { format!("lockgate:plugin/{name}@0.1.0") }
 }

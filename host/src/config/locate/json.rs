@@ -10,7 +10,10 @@ pub(super) fn parse(text: &str) -> Result<Node, Vec<Problem>> {
         let message = error.to_string();
         let message = message.rfind(" at line ").and_then(|end| message.get(..end)).unwrap_or(&message);
         let at = At { line: error.line().max(1), column: error.column().max(1) };
-        return Err(vec![Problem::at(at, format!("not valid JSON: {message}"))]);
+        return Err(vec![
+            Problem::at(at, format!("not valid JSON: {message}"))
+                .help("JSON has no comments, and no comma after the last item"),
+        ]);
     }
     let mut walk = Walk { text, lines: Lines::of(text), position: 0 };
     walk.value().ok_or_else(|| vec![Problem::general("not valid JSON")])

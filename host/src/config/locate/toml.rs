@@ -15,7 +15,7 @@ pub(super) fn parse(text: &str) -> Result<Node, Vec<Problem>> {
             .map(|error| Problem {
                 at: error.span().map(|span| lines.at(text, span.start)),
                 message: format!("not valid TOML: {}", error.message().replace('\n', ", ")),
-                help: Vec::new(),
+                help: vec!["texts stand in quotes: `key = \"value\"`".to_owned()],
             })
             .collect());
     }

@@ -23,9 +23,16 @@ pub(super) fn parse(text: &str) -> Result<Node, Vec<Problem>> {
             let at = error.location().map(at);
             let text = error.render_with_formatter(&UserMessageFormatter);
             // The place is said in front; the library says it once more at the end.
-            let message =
-                text.rfind(" at line ").map_or(text.as_str(), |end| text.get(..end).unwrap_or(&text));
-            Err(vec![Problem { at, message: format!("not valid YAML: {message}"), help: Vec::new() }])
+            let text = text.rfind(" at line ").and_then(|end| text.get(..end)).unwrap_or(&text);
+            let twice = text.strip_prefix("duplicate mapping key: ");
+            let problem = match twice.and_then(|rest| rest.strip_suffix(" not allowed here")) {
+                Some(key) => {
+                    Problem::general(format!("the key `{key}` is given twice")).help("keep one of them")
+                }
+                None => Problem::general(format!("not valid YAML: {text}"))
+                    .help("check the indentation, and quotes around texts with `: `, `#`, `{` or `*`"),
+            };
+            Err(vec![Problem { at, ..problem }])
         }
     }
 }

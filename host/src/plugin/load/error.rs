@@ -39,8 +39,22 @@ pub enum LoadError {
         /// What is wrong and what to do.
         reason: String,
     },
+    /// Somebody still writes it.
+    #[error("{0} is still being written")]
+    Unfinished(String),
+    /// The file beside the plugin configured it and is gone.
+    #[error(
+        "the file beside it is gone, so its configuration is unknown; put it back (an empty one means no \
+         configuration), or delete the plugin as well"
+    )]
+    SidecarGone,
+    /// The directory cannot be used.
+    #[error("{0}")]
+    Directory(String),
     /// A hook that this version does not call.
-    #[error("it exports the hook `{0}`, which this version of Lockgate does not call yet; remove that export")]
+    #[error(
+        "it exports the hook `{0}`, which this version of Lockgate does not call yet; remove that export"
+    )]
     HookNotWired(&'static str),
     /// A service that this version does not have.
     #[error(
@@ -95,7 +109,7 @@ impl LoadError {
         match self {
             LoadError::File(error) => matches!(error, FileError::Io(_) | FileError::Missing),
             LoadError::Prepare(error) => error.may_pass(),
-            LoadError::Machine(_) => true,
+            LoadError::Machine(_) | LoadError::Unfinished(_) | LoadError::Directory(_) => true,
             _ => false,
         }
     }

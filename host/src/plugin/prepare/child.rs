@@ -57,7 +57,6 @@ pub(super) fn prepare(engine: &wasm::Engine, request: &Request, plugin: &[u8]) -
         wasm::Preparation {
             wasm: plugin,
             config: &request.config,
-            hooks: request.hooks,
             limits: &request.limits,
             name: &request.name,
         },

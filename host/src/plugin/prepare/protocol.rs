@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::config::FilterLimits;
-use crate::filter::Hooks;
 use crate::plugin::load::StartKind;
 
 /// Begins the line with the answer.
@@ -21,9 +20,6 @@ pub struct Request {
     pub name: String,
     /// Its configuration as JSON text.
     pub config: String,
-    /// What it implements.
-    #[serde(with = "hooks_list")]
-    pub hooks: Hooks,
     /// Its bounds.
     pub limits: FilterLimits,
     /// Instances of the engine that will run it.
@@ -46,14 +42,12 @@ impl Request {
     pub fn new(
         name: &str,
         config: &str,
-        hooks: Hooks,
         limits: FilterLimits,
         engine: &crate::wasm::EngineSettings,
     ) -> Request {
         Request {
             name: name.to_owned(),
             config: config.to_owned(),
-            hooks,
             limits,
             engine_instances: engine.instances,
             engine_memory_mib: engine.memory_mib,
@@ -111,53 +105,20 @@ pub(super) fn read(mut from: impl Read) -> io::Result<(Request, Vec<u8>)> {
     Ok((request, plugin))
 }
 
-/// Hooks as their names, so that a new one is not mistaken for another.
-mod hooks_list {
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    use crate::filter::Hooks;
-
-    pub(super) fn serialize<S: Serializer>(hooks: &Hooks, serializer: S) -> Result<S::Ok, S::Error> {
-        let names = [
-            ("authenticate", hooks.authenticate),
-            ("catalog", hooks.catalog),
-            ("access", hooks.access),
-            ("request", hooks.request),
-            ("upstream", hooks.upstream),
-            ("response", hooks.response),
-        ];
-        serializer.collect_seq(names.iter().filter(|(_, has)| *has).map(|(name, _)| name))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Hooks, D::Error> {
-        let names = Vec::<String>::deserialize(deserializer)?;
-        let has = |name: &str| names.iter().any(|known| known == name);
-        Ok(Hooks {
-            authenticate: has("authenticate"),
-            catalog: has("catalog"),
-            access: has("access"),
-            request: has("request"),
-            upstream: has("upstream"),
-            response: has("response"),
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_request_survives_the_pipe_and_cuts_are_noticed() {
-        let hooks = Hooks { access: true, response: true, ..Hooks::default() };
         let settings = crate::wasm::EngineSettings { instances: 7, memory_mib: 9 };
-        let mut request = Request::new("n", "{\"a\":1}", hooks, FilterLimits::default(), &settings);
+        let mut request = Request::new("n", "{\"a\":1}", FilterLimits::default(), &settings);
         request.plugin_bytes = 3;
         let mut bytes = encode(&request).unwrap();
         bytes.extend_from_slice(b"abc");
         let (read_back, plugin) = read(bytes.as_slice()).unwrap();
         assert_eq!(plugin, b"abc");
-        assert_eq!((read_back.hooks, read_back.config.as_str()), (hooks, "{\"a\":1}"));
+        assert_eq!((read_back.name.as_str(), read_back.config.as_str()), ("n", "{\"a\":1}"));
         assert_eq!((read_back.engine_instances, read_back.engine_memory_mib), (7, 9));
         for end in 0..bytes.len() {
             assert!(read(&bytes[..end]).is_err(), "{end}");
