@@ -1,0 +1,92 @@
+//! Patterns in strings, and in the JSON that strings may hold.
+
+use regex_lite::Regex;
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::path::splice;
+
+/// A regular expression and what takes the place of its matches.
+#[derive(Debug)]
+pub(crate) struct Pattern {
+    pub(crate) regex: Regex,
+    pub(crate) replace: String,
+}
+
+/// The text with all matches replaced, or none if there are none.
+///
+/// JSON in the text is searched string by string first, so that escapes hide nothing, and then as a
+/// whole, so that a number is found as well. Secrecy goes before validity: a pattern that replaces
+/// half of a member leaves text that is no JSON.
+pub(crate) fn redact(text: &str, patterns: &[Pattern]) -> Option<String> {
+    let inner = redact_json(text, patterns);
+    let current = inner.as_deref().unwrap_or(text);
+    replace_all(current, patterns).or(inner)
+}
+
+fn replace_all(text: &str, patterns: &[Pattern]) -> Option<String> {
+    let mut changed: Option<String> = None;
+    for Pattern { regex, replace } in patterns {
+        let current = changed.as_deref().unwrap_or(text);
+        if regex.is_match(current) {
+            changed = Some(regex.replace_all(current, replace.as_str()).into_owned());
+        }
+    }
+    changed.filter(|changed| changed != text)
+}
+
+fn redact_json(text: &str, patterns: &[Pattern]) -> Option<String> {
+    if !text.trim_start().starts_with(['{', '[']) {
+        return None;
+    }
+    let raw: &RawValue = serde_json::from_str(text).ok()?;
+    let mut strings = Vec::new();
+    collect_strings(raw, &mut strings);
+    let start = text.as_ptr().addr();
+    let mut edits = Vec::new();
+    for string in strings {
+        let Ok(value) = serde_json::from_str::<String>(string) else { continue };
+        if let Some(changed) = replace_all(&value, patterns) {
+            let at = string.as_ptr().addr() - start;
+            edits.push((at..at + string.len(), serde_json::Value::from(changed).to_string()));
+        }
+    }
+    if edits.is_empty() { None } else { Some(splice(text, edits.into_iter())) }
+}
+
+fn collect_strings<'a>(raw: &'a RawValue, strings: &mut Vec<&'a str>) {
+    match raw.get().as_bytes().first() {
+        Some(b'"') => strings.push(raw.get()),
+        Some(b'{' | b'[') => members(raw).into_iter().for_each(|(_, value)| collect_strings(value, strings)),
+        _ => {}
+    }
+}
+
+/// Members of an object by name, or items of a list by number; every one of a name that is repeated.
+pub(crate) fn members(raw: &RawValue) -> Vec<(String, &RawValue)> {
+    struct Members;
+    impl<'de> Visitor<'de> for Members {
+        type Value = Vec<(String, &'de RawValue)>;
+
+        fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            formatter.write_str("an object or a list")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut members = Vec::new();
+            while let Some(member) = map.next_entry()? {
+                members.push(member);
+            }
+            Ok(members)
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            let mut items: Vec<(String, &RawValue)> = Vec::new();
+            while let Some(item) = list.next_element()? {
+                items.push((items.len().to_string(), item));
+            }
+            Ok(items)
+        }
+    }
+    serde_json::Deserializer::from_str(raw.get()).deserialize_any(Members).unwrap_or_default()
+}
