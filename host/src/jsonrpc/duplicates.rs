@@ -126,7 +126,7 @@ impl Names {
     #[inline(never)]
     fn insert_hashed(&mut self, seen: &mut Seen, bytes: &[u8], name: Name) -> bool {
         let hash = self.hash(bytes, name);
-        let mut slot = hash as u32 & seen.mask;
+        let mut slot = hash & seen.mask;
         while let Some(&entry) = self.table.get((seen.table + slot) as usize).filter(|&&entry| entry != 0) {
             if (entry >> 32) as u32 == hash
                 && let Some(&other) = self.list.get((entry as u32 - 1) as usize)
