@@ -99,6 +99,12 @@ impl Engine {
         hasher.finish()
     }
 
+    /// The engine beneath, for benchmarks that compare with it.
+    #[doc(hidden)]
+    pub fn bare(&self) -> &wasmtime::Engine {
+        self.wasmtime()
+    }
+
     pub(super) fn wasmtime(&self) -> &wasmtime::Engine {
         &self.0.wasmtime
     }

@@ -284,6 +284,16 @@ impl ResourceLimiter for Memory {
         Ok(true)
     }
 
+    fn memory_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
+        self.starved = true;
+        Ok(())
+    }
+
+    fn table_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
+        self.starved = true;
+        Ok(())
+    }
+
     // The counts below are those that one component may need in the pool.
     fn instances(&self) -> usize {
         64
