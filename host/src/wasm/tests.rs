@@ -5,3 +5,4 @@ mod hostile;
 mod linking;
 mod services;
 mod support;
+mod wasi;

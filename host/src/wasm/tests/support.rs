@@ -26,8 +26,31 @@ pub(super) fn wat(name: &str) -> Vec<u8> {
     let world: String = text.lines().filter_map(|line| line.strip_prefix(";; world: ")).collect();
     let mut resolve = Resolve::default();
     resolve.push_dir(format!("{}/../wit/v0.1", env!("CARGO_MANIFEST_DIR"))).expect("the contract");
+    for package in WASI {
+        resolve.push_str("wasi.wit", package).expect("the part of WASI");
+    }
     component(resolve, &world, &text)
 }
+
+/// As much of WASI 0.2 as the guests here use.
+const WASI: [&str; 4] = [
+    "package wasi:io@0.2.0;
+    interface error { resource error; }
+    interface streams {
+        use error.{error};
+        variant stream-error { last-operation-failed(error), closed }
+        resource output-stream {
+            blocking-write-and-flush: func(contents: list<u8>) -> result<_, stream-error>;
+        }
+    }",
+    "package wasi:cli@0.2.0;
+    interface stdout {
+        use wasi:io/streams@0.2.0.{output-stream};
+        get-stdout: func() -> output-stream;
+    }",
+    "package wasi:random@0.2.0; interface random { get-random-u64: func() -> u64; }",
+    "package wasi:clocks@0.2.0; interface monotonic-clock { now: func() -> u64; }",
+];
 
 /// A component against other WIT than ours.
 pub(super) fn component_of(wit: &str, world: &str, core: &str) -> Vec<u8> {
