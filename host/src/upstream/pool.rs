@@ -266,7 +266,7 @@ impl Attempt {
                 let servers_fault = self.upstream.config.command.is_some()
                     && !matches!(error, UpstreamError::Busy { .. } | UpstreamError::Refused { .. });
                 if servers_fault {
-                    lock(&self.upstream.backoff).failed(reason(&error));
+                    lock(&self.upstream.backoff).failed(Instant::now(), reason(&error));
                 }
                 return Err(error);
             }
@@ -285,7 +285,7 @@ impl Attempt {
                 if let (Some(end), Some(_)) = (inbox.closed(), &self.upstream.config.command) {
                     let server = &*self.key.0;
                     tracing::warn!(target: "server", server, %end, "a server ended; it is started again when it is needed");
-                    lock(&self.upstream.backoff).ended(began.elapsed(), reason(&end));
+                    lock(&self.upstream.backoff).ended(Instant::now(), began.elapsed(), reason(&end));
                 }
             }
         }
@@ -293,7 +293,7 @@ impl Attempt {
     }
 
     async fn wait_out_backoff(&self) -> Result<(), UpstreamError> {
-        let blocked = lock(&self.upstream.backoff).blocked().map(|(left, reason)| (left, reason.to_owned()));
+        let blocked = lock(&self.upstream.backoff).blocked(Instant::now()).map(|(left, reason)| (left, reason.to_owned()));
         match blocked {
             None => Ok(()),
             Some((left, _)) if left <= SOON => {

@@ -10,6 +10,7 @@ use futures_util::future::BoxFuture;
 use tokio::io::{AsyncWriteExt, BufWriter};
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -228,7 +229,7 @@ async fn read(inbox: &Arc<Inbox>, stdout: ChildStdout, limits: Limits) {
                         }
                     }
                 }
-                if let Some(held_back) = noise.admit() {
+                if let Some(held_back) = noise.admit(Instant::now()) {
                     let line = shown(&line);
                     tracing::warn!(target: "server", server, held_back, line, "skipped a line on stdout that is no message");
                 }
@@ -274,7 +275,7 @@ async fn listen_to_stderr(server: &str, stderr: ChildStderr, words: &LastWords) 
         if line.is_empty() {
             continue;
         }
-        if let Some(held_back) = sample.admit() {
+        if let Some(held_back) = sample.admit(Instant::now()) {
             tracing::debug!(target: "server", server, held_back, line, "stderr");
         }
         words.add(line);
