@@ -15,32 +15,31 @@ async fn calls_with_the_same_id_and_token_never_mix() {
     let all = upstreams(config(python(SERVER)));
     let lease = soon(all.connect(hello(Owner::Shared, joined.clone()))).await.unwrap();
     let connection = &lease.connection;
-    let calls = (0..100).map(|n| async move {
-        let (client, mut heard_by) = Client::new("c");
+    let (clients, mut ears): (Vec<_>, Vec<_>) = (0..100).map(|_| Client::new("c")).unzip();
+    let calls = clients.into_iter().enumerate().map(|(n, client)| async move {
         let reply = run(connection, tool("hold", &format!("\"canary {n}\""), client)).await.unwrap();
         assert_eq!(reply.message.kind(), Kind::Result);
         let answer = text(&reply.message);
         assert!(answer.contains(&format!("\"canary {n}\"")), "{n}: {answer}");
-        let mut ticks = Vec::new();
-        while let Ok(tick) = heard_by.try_recv() {
-            assert!(
-                tick.contains(r#""progressToken":"p""#) && tick.contains(&format!("\"canary {n}\"")),
-                "{n}: {tick}"
-            );
-            ticks.push(tick.split("\"progress\": ").nth(1).unwrap()[..1].parse::<u32>().unwrap());
+    });
+    let tick = |n: usize, tick: &str, progress: u32| {
+        let own = tick.contains(r#""progressToken": "p""#) && tick.contains(&format!("\"canary {n}\""));
+        assert!(own && tick.contains(&format!("\"progress\": {progress}")), "{n} {progress}: {tick}");
+    };
+    let releasing = async {
+        for (n, ear) in ears.iter_mut().enumerate() {
+            tick(n, &heard(ear).await, 0);
         }
-        assert_eq!(ticks, [0, 1, 2, 3], "in order, before the answer, and nothing after it");
-        heard_by
-    });
-    let (mut rest, _) = tokio::join!(join_all(calls), async {
-        // Behind all of them on the pipe.
-        tokio::task::yield_now().await;
         result(connection, tool("release", "1", joined.clone())).await
-    });
-    // A second round trip proves that everything before it has been read.
-    result(connection, tool("echo", "1", joined)).await;
-    for heard_by in &mut rest {
-        assert!(heard_by.try_recv().is_err(), "late progress was dropped");
+    };
+    tokio::join!(join_all(calls), releasing);
+    // A round trip more proves that everything before it has been read.
+    result(connection, tool("echo", "1", joined.clone())).await;
+    for (n, ear) in ears.iter_mut().enumerate() {
+        for progress in 1..=3 {
+            tick(n, &ear.try_recv().unwrap(), progress);
+        }
+        assert!(ear.try_recv().is_err(), "late progress was dropped");
     }
 }
 
@@ -161,7 +160,7 @@ async fn with_several_calls_under_way_the_newest_of_one_session_is_asked_and_nob
 #[tokio::test]
 async fn a_question_that_is_taken_back_or_outlives_its_call_is_dropped() {
     let (silent, mut heard_by) = Client::silent();
-    let (client, _heard) = Client::new("c");
+    let (client, mut told) = Client::new("c");
     let (_all, lease) = connect(python(SERVER), client.clone()).await;
     let connection = &lease.connection;
     let call = tool("ask", &asking("elicitation/create", "\"q\""), silent.clone());
@@ -175,6 +174,7 @@ async fn a_question_that_is_taken_back_or_outlives_its_call_is_dropped() {
     };
     let (reply, ()) = tokio::join!(asking_one, voiding);
     assert!(matches!(reply, Err(UpstreamError::Cancelled)));
+    assert!(heard(&mut told).await.contains(r#"["cancelled", 2]"#));
 
     let mut call = tool("ask", &asking("elicitation/create", "\"r\""), silent);
     call.hard_deadline = Instant::now() + Duration::from_millis(300);
@@ -230,6 +230,6 @@ async fn notifications_of_a_client_pass_but_progress_only_where_it_is_the_only_o
         }
         assert_eq!(told.contains("progressToken"), passes, "{told}");
         assert!(!told.contains("requestId"), "{told}");
-        assert_eq!(told.contains("roots/list_changed"), passes, "{told}");
+        assert!(!passes || told.contains("roots/list_changed"), "{told}");
     }
 }

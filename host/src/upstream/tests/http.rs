@@ -155,7 +155,7 @@ async fn answers_that_are_none_are_named() {
             "redirect",
             &["not reachable", "HTTP 307", "http://elsewhere.example/mcp", "redirects are not followed"][..],
         ),
-        ("401", &["not reachable", "HTTP 401", "header-inject"]),
+        ("401", &["not reachable", "HTTP 401", "header-inject", "(it says: no)"]),
         ("403", &["not reachable", "HTTP 403"]),
         ("500", &["HTTP 500", "(it says: out of order)", "the call may have run"]),
         ("html", &["text/html", "no MCP server", "may have run"]),
@@ -169,7 +169,7 @@ async fn answers_that_are_none_are_named() {
         for part in parts {
             assert!(error.contains(part), "{name}: {error}");
         }
-        assert!(!error.contains("secret"), "the query is not shown: {error}");
+        assert!(!error.contains("hidden"), "the query is not shown: {error}");
     }
     let refused = run(&lease.connection, tool("refused", "1", client)).await.unwrap();
     assert_eq!(refused.head.unwrap().0, 400);
@@ -236,7 +236,7 @@ async fn a_server_that_is_not_there_is_named_at_once() {
     let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = free.local_addr().unwrap();
     drop(free);
-    let all = upstreams(config(at(format!("http://{address}/mcp?key=secret"))));
+    let all = upstreams(config(at(format!("http://{address}/mcp?key=hidden"))));
     let error = soon(all.connect(hello(session("a"), Client::new("c").0))).await.err().unwrap();
     let said = error.to_string();
     assert_eq!(said, format!("server `s` is not reachable: http://{address}/mcp: connection refused"));

@@ -69,7 +69,7 @@ impl Web {
     }
 
     pub(super) fn url(&self) -> String {
-        format!("{}/mcp?key=secret", self.origin())
+        format!("{}/mcp?key=hidden", self.origin())
     }
 
     pub(super) fn seen(&self) -> Vec<Seen> {
@@ -322,7 +322,7 @@ async fn call(
             false
         }
         "redirect" => {
-            let to = "location: http://elsewhere.example/mcp?token=secret\r\n";
+            let to = "location: http://elsewhere.example/mcp?token=hidden\r\n";
             full(pipe, "307 Temporary Redirect", to, "").await
         }
         "401" => json(pipe, "401 Unauthorized", &error).await,
