@@ -4,7 +4,22 @@
 //! the JSON law in one pass and records where things stand; everything else reads or splices spans.
 
 mod document;
+mod duplicates;
+mod fault;
+mod index;
 mod message;
+mod pointer;
+mod reserved;
+mod scan;
+mod shape;
+mod splice;
+mod strings;
+mod walk;
 
 pub use document::{Document, EditError, JsonKind};
 pub use message::{Kind, Limits, ListItem, Message, Source, Violation};
+pub use pointer::get;
+pub use strings::{escape, unescape};
+
+#[cfg(test)]
+mod tests;
