@@ -11,12 +11,13 @@ use lockgate_plugin_build::{Built, build_all};
 use wasmparser::{Parser, Payload};
 use wit_component::DecodedWasm;
 
-/// Hooks and imported interfaces (of `lockgate:plugin`) that each shipped plugin may have.
+/// Hooks and imported interfaces (of `lockgate:plugin`) of each shipped plugin. All import `log`: the SDK
+/// reports panics there.
 const EXPECTED: [(&str, &[&str], &[&str]); 4] = [
-    ("api-key-auth", &["lifecycle", "authenticate"], &["types", "documents", "context", "clock"]),
-    ("header-inject", &["lifecycle", "upstream"], &["types", "documents", "context", "secrets"]),
-    ("redact", &["lifecycle", "response"], &["types", "documents", "context"]),
-    ("tool-filter", &["lifecycle", "catalog", "access"], &["types", "documents", "context"]),
+    ("api-key-auth", &["lifecycle", "authenticate"], &["types", "context", "log", "clock"]),
+    ("header-inject", &["lifecycle", "upstream"], &["types", "documents", "context", "log", "secrets"]),
+    ("redact", &["lifecycle", "response"], &["types", "documents", "context", "log"]),
+    ("tool-filter", &["lifecycle", "catalog", "access"], &["types", "documents", "context", "log"]),
 ];
 
 /// Above this a shipped plugin is no longer a small example.
