@@ -23,6 +23,9 @@ const EXPECTED: [(&str, &[&str], &[&str]); 4] = [
 /// Above this a shipped plugin is no longer a small example.
 const MAX_SIZE: u64 = 150_000;
 
+/// `redact` carries an engine for regular expressions.
+const MAX_SIZE_REDACT: u64 = 180_000;
+
 fn built() -> &'static [Built] {
     static BUILT: OnceLock<Vec<Built>> = OnceLock::new();
     BUILT.get_or_init(|| {
@@ -71,7 +74,8 @@ fn they_are_all_there_and_small() {
     names.sort_unstable();
     assert_eq!(names, EXPECTED.map(|(name, ..)| name));
     for built in built() {
-        assert!(built.size < MAX_SIZE, "{} has {} bytes", built.name, built.size);
+        let limit = if built.name == "redact" { MAX_SIZE_REDACT } else { MAX_SIZE };
+        assert!(built.size < limit, "{} has {} bytes", built.name, built.size);
     }
 }
 
