@@ -114,6 +114,11 @@ pub use verdict::{AccessError, ExchangeVerdict, Failure, Rejection, Verdict};
 /// [`testing::assert_config_schema`] keeps the schema file equal to the type.
 pub use lockgate_plugin_macros::export;
 
+/// The guide's code compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+mod guide {}
+
 /// Everything a filter usually needs.
 pub mod prelude {
     pub use crate::{
