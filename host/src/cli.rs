@@ -2,7 +2,6 @@
 //!
 //! One file per subcommand. stdout is for what was asked for; everything else goes to stderr.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -16,9 +15,9 @@ mod explain;
 mod logging;
 mod probe;
 mod report;
-mod seam;
 mod serve;
 mod signals;
+mod stack;
 mod table;
 
 /// What a program that ends says about itself.
@@ -64,7 +63,7 @@ enum Command {
     Config(config::Command),
     /// Prepares one plugin in a process of its own; Lockgate calls this itself
     #[command(hide = true)]
-    PluginPrepare(PrepareArguments),
+    PluginPrepare,
 }
 
 /// Write and understand plugins
@@ -100,14 +99,6 @@ pub struct InspectArguments {
     /// How to print it
     #[arg(long, value_enum, default_value_t)]
     pub output: Output,
-}
-
-/// The hidden `lockgate plugin-prepare`: its arguments are a matter between Lockgate and itself.
-#[derive(Debug, Args)]
-pub struct PrepareArguments {
-    /// Passed on as they are.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub arguments: Vec<OsString>,
 }
 
 /// For whom output is printed.
@@ -152,7 +143,7 @@ pub fn run() -> ExitCode {
         return ExitCode::SUCCESS;
     };
     // The child that prepares a plugin talks to its parent over pipes and logs nothing of its own.
-    if !matches!(command, Command::PluginPrepare(_))
+    if !matches!(command, Command::PluginPrepare)
         && let Err(message) = logging::install(&cli.logging)
     {
         report::usage(&message);
@@ -161,11 +152,11 @@ pub fn run() -> ExitCode {
     let outcome = match command {
         Command::Serve(arguments) => serve::run(arguments, &cli.logging),
         Command::Check(arguments) => check::run(arguments),
-        Command::Plugin(PluginCommand::Build(arguments)) => seam::build(arguments),
-        Command::Plugin(PluginCommand::Inspect(arguments)) => seam::inspect(arguments),
+        Command::Plugin(PluginCommand::Build(arguments)) => build(arguments),
+        Command::Plugin(PluginCommand::Inspect(arguments)) => inspect(arguments),
         Command::Plugin(PluginCommand::Explain(arguments)) => explain::run(arguments),
         Command::Config(command) => config::run(command),
-        Command::PluginPrepare(arguments) => seam::prepare(arguments),
+        Command::PluginPrepare => Ok(crate::plugin::prepare::run_prepare()),
     };
     match outcome {
         Ok(code) => code,
@@ -176,6 +167,15 @@ pub fn run() -> ExitCode {
     }
 }
 
+// To be replaced by `plugin_build::run` and `plugin::inspect` when those land.
+fn build(arguments: BuildArguments) -> anyhow::Result<ExitCode> {
+    anyhow::bail!("cannot build {} yet", arguments.source.display())
+}
+
+fn inspect(arguments: InspectArguments) -> anyhow::Result<ExitCode> {
+    anyhow::bail!("cannot inspect {} yet", arguments.file.display())
+}
+
 /// Writes to stdout. A reader that went away (`| head`) is no error.
 fn print(text: &str) -> anyhow::Result<()> {
     use std::io::Write;
@@ -184,6 +184,14 @@ fn print(text: &str) -> anyhow::Result<()> {
         Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         other => Ok(other?),
     }
+}
+
+/// A chain that cannot be had serves nothing and explains nothing.
+fn refuse_problems(stack: &stack::Stack) -> anyhow::Result<()> {
+    if stack.problems().is_empty() {
+        return Ok(());
+    }
+    Err(report::Several(stack.problems().to_vec()).into())
 }
 
 /// Refuses a server that the configuration does not have.

@@ -83,7 +83,9 @@ pub enum DirectoryError {
 pub fn list(dir: &Path) -> Result<Listing, DirectoryError> {
     let unreadable = |error: std::io::Error| {
         let reason = match error.kind() {
-            std::io::ErrorKind::NotFound => "it does not exist; create it, or change `plugins.dir`".to_owned(),
+            std::io::ErrorKind::NotFound => {
+                "it does not exist; create it, or change `plugins.dir`".to_owned()
+            }
             _ => error.to_string(),
         };
         DirectoryError::Unreadable { path: dir.to_owned(), reason }

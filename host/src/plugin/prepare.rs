@@ -51,7 +51,9 @@ pub enum PreparationError {
     )]
     TooLong(u64),
     /// The child died.
-    #[error("its preparation crashed ({how}){words}; the plugin may be damaged or need more memory than allowed")]
+    #[error(
+        "its preparation crashed ({how}){words}; the plugin may be damaged or need more memory than allowed"
+    )]
     Crashed {
         /// Exit code or signal.
         how: String,
@@ -121,7 +123,8 @@ impl Preparer {
                 }
                 Place::InProcess(engine) => {
                     let engine = engine.clone();
-                    let work = tokio::task::spawn_blocking(move || child::prepare(&engine, &request, &plugin));
+                    let work =
+                        tokio::task::spawn_blocking(move || child::prepare(&engine, &request, &plugin));
                     let answer = work.await.map_err(|error| PreparationError::Crashed {
                         how: "panic".to_owned(),
                         words: format!(": {error}"),

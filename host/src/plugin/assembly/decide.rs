@@ -168,7 +168,11 @@ async fn serve(
     }
     let recipe = wish.recipe(content.sha256);
     if let Some(last) = last.filter(|last| last.recipe == recipe) {
-        return Ok(Serving { placed: replaced(&last.placed, wish, path), sidecar: has_sidecar, ..last.clone() });
+        return Ok(Serving {
+            placed: replaced(&last.placed, wish, path),
+            sidecar: has_sidecar,
+            ..last.clone()
+        });
     }
     if let Some(refused) = state.refused.get(&wish.name).filter(|refused| refused.recipe == recipe) {
         return Err(refused.error.clone());
@@ -262,7 +266,9 @@ fn not_found(wish: &Wish, look: &Look) -> LoadError {
         (None, None) => format!("; copy `{}.wasm` there", wish.plugin),
     };
     match &look.dir {
-        Some(dir) => LoadError::NotFound { plugin: wish.plugin.to_string(), dir: dir.display().to_string(), near },
+        Some(dir) => {
+            LoadError::NotFound { plugin: wish.plugin.to_string(), dir: dir.display().to_string(), near }
+        }
         None => LoadError::NotFound {
             plugin: wish.plugin.to_string(),
             dir: "any directory: `plugins.dir` is not set".into(),

@@ -101,8 +101,7 @@ pub(super) fn report(
     state.told.retain(|subject, _| current.contains(subject));
 
     state.serving.clear();
-    let mut assembly =
-        Assembly { filters: Vec::new(), statuses: Vec::new(), notices, look_again_in };
+    let mut assembly = Assembly { filters: Vec::new(), statuses: Vec::new(), notices, look_again_in };
     for slot in chain.slots {
         assembly.statuses.push(status(&slot));
         if let Some(serving) = slot.serving {
@@ -143,7 +142,10 @@ fn tell(teller: &mut Teller<'_>, slot: &Slot) {
                     version(before.version.as_deref(), &before.sha256)
                 )),
                 Some(before) if !Arc::ptr_eq(before, placed) => {
-                    teller.event(format!("filter {} ({file}) serves with another configuration", label(placed)));
+                    teller.event(format!(
+                        "filter {} ({file}) serves with another configuration",
+                        label(placed)
+                    ));
                 }
                 Some(_) if teller.told.contains_key(&subject) => {
                     teller.event(format!("filter {} ({file}) is what was asked for again", label(placed)));

@@ -11,7 +11,9 @@ use crate::plugin::samples::component_with;
 #[tokio::test(start_paused = true)]
 async fn listed_ones_come_first_and_dropped_ones_follow_in_file_name_order() {
     let bench = Bench::new().listing(&["last", "first"]);
-    for (file, version) in [("first.wasm", "1"), ("05-last.wasm", "2"), ("20-b.wasm", "3"), ("10-c.wasm", "4")] {
+    for (file, version) in
+        [("first.wasm", "1"), ("05-last.wasm", "2"), ("20-b.wasm", "3"), ("10-c.wasm", "4")]
+    {
         bench.put(file, plugin(&["request"], version));
     }
     let assembly = bench.assemble().await;
@@ -67,7 +69,10 @@ async fn a_bad_version_changes_nothing_is_told_once_and_not_tried_again() {
     }
     bench.put("a.wasm", plugin(&["access"], "1"));
     let healed = bench.assemble().await;
-    assert!(Arc::ptr_eq(&healed.filters[0], &good.filters[0]), "the last good version is what is there again");
+    assert!(
+        Arc::ptr_eq(&healed.filters[0], &good.filters[0]),
+        "the last good version is what is there again"
+    );
     assert!(healed.said()[0].contains("what was asked for again"), "{:?}", healed.said());
     assert_eq!(healed.status("a").health, Health::Serving);
 }
@@ -134,7 +139,10 @@ async fn sidecars_configure_dropped_plugins_and_bad_ones_change_nothing() {
     assert_eq!(first.filters[0].on_failure, OnFailure::Open);
     bench.put("10-a.yaml", "match: { servers: [y] }\n");
     let second = bench.assemble().await;
-    assert_eq!((second.filters[0].matches.servers.as_slice(), bench.loads()), (["y".to_owned()].as_slice(), 1));
+    assert_eq!(
+        (second.filters[0].matches.servers.as_slice(), bench.loads()),
+        (["y".to_owned()].as_slice(), 1)
+    );
     assert!(Arc::ptr_eq(&first.filters[0].filter, &second.filters[0].filter), "only its place changed");
     for (text, reason) in [
         ("matches: {}\n", "matches"),
@@ -285,7 +293,11 @@ async fn a_file_written_in_place_is_taken_when_it_is_whole() {
     let meanwhile = bench.assemble().await;
     writer.await.unwrap();
     assert!(Arc::ptr_eq(&first.filters[0], &meanwhile.filters[0]));
-    assert_eq!((meanwhile.said().len(), meanwhile.look_again_in), (0, Some(PAUSE)), "not yet, and not an error");
+    assert_eq!(
+        (meanwhile.said().len(), meanwhile.look_again_in),
+        (0, Some(PAUSE)),
+        "not yet, and not an error"
+    );
     assert_eq!(meanwhile.status("a").health, Health::Serving);
     tokio::time::sleep(PAUSE).await;
     let after = bench.assemble().await;

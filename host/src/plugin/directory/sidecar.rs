@@ -124,6 +124,9 @@ mod tests {
     #[test]
     fn grants_are_bounded_by_the_main_configuration() {
         let error = parse("grants: { secrets: [mail, bank] }").unwrap_err();
-        assert!(error.contains("`bank`") && error.contains("plugins.auto_attach.max_grants.secrets"), "{error}");
+        assert!(
+            error.contains("`bank`") && error.contains("plugins.auto_attach.max_grants.secrets"),
+            "{error}"
+        );
     }
 }

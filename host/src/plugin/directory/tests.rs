@@ -28,15 +28,25 @@ fn names_lose_their_leading_number_only() {
 #[test]
 fn plugins_are_listed_in_file_name_order_with_their_sidecars() {
     let dir = tempfile::tempdir().unwrap();
-    touch(dir.path(), &[
-        "20-b.wasm", "10-c.wasm", "10-c.yaml", "a.wasm", ".hidden.wasm", "c.wasm.tmp", "README.md", "lone.yaml",
-    ]);
+    touch(
+        dir.path(),
+        &[
+            "20-b.wasm",
+            "10-c.wasm",
+            "10-c.yaml",
+            "a.wasm",
+            ".hidden.wasm",
+            "c.wasm.tmp",
+            "README.md",
+            "lone.yaml",
+        ],
+    );
     let listing = list(dir.path()).unwrap();
     assert_eq!(listing.order, ["c", "b", "a"]);
-    assert_eq!(listing.plugins["c"], Files {
-        wasm: vec![dir.path().join("10-c.wasm")],
-        sidecar: vec![dir.path().join("10-c.yaml")]
-    });
+    assert_eq!(
+        listing.plugins["c"],
+        Files { wasm: vec![dir.path().join("10-c.wasm")], sidecar: vec![dir.path().join("10-c.yaml")] }
+    );
     assert!(listing.plugins["b"].sidecar.is_empty());
     assert!(listing.plugins["lone"].wasm.is_empty());
     assert_eq!((listing.plugins.len(), listing.odd.len(), listing.empty), (4, 0, false));

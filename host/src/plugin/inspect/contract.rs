@@ -92,10 +92,8 @@ mod tests {
             include_str!("../../../../wit/v0.1/host.wit"),
             include_str!("../../../../wit/v0.1/worlds.wit"),
         );
-        let exports: Vec<&str> = wit
-            .lines()
-            .filter_map(|line| line.trim().strip_prefix("export ")?.strip_suffix(';'))
-            .collect();
+        let exports: Vec<&str> =
+            wit.lines().filter_map(|line| line.trim().strip_prefix("export ")?.strip_suffix(';')).collect();
         assert_eq!(exports, HOOKS.iter().map(|hook| hook.name).collect::<Vec<_>>());
         let imports = wit.lines().filter_map(|line| line.trim().strip_prefix("import ")?.strip_suffix(';'));
         for import in imports {

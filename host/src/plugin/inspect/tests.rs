@@ -157,10 +157,9 @@ fn without_a_hook_there_is_nothing_to_call() {
 fn what_is_not_wired_up_is_told_and_not_hidden() {
     let told = inspect(&component(&["observe"], &["kv"]), LIMIT).unwrap();
     assert_eq!(told.hooks, Hooks::default());
-    assert_eq!(told.exports, [Export {
-        hook: "observe",
-        interface: "lockgate:plugin/observe@0.1.0".into(),
-        wired: false
-    }]);
+    assert_eq!(
+        told.exports,
+        [Export { hook: "observe", interface: "lockgate:plugin/observe@0.1.0".into(), wired: false }]
+    );
     assert_eq!(told.imports[0].access, Access::NotWired);
 }

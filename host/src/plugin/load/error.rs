@@ -52,7 +52,9 @@ pub enum LoadError {
     #[error("{0}")]
     Directory(String),
     /// A hook that this version does not call.
-    #[error("it exports the hook `{0}`, which this version of Lockgate does not call yet; remove that export")]
+    #[error(
+        "it exports the hook `{0}`, which this version of Lockgate does not call yet; remove that export"
+    )]
     HookNotWired(&'static str),
     /// A service that this version does not have.
     #[error(

@@ -99,7 +99,9 @@ mod tests {
             r#"(@custom "lockgate:import-reasons" "{\"secrets\":\"to sign in\"}")"#,
         );
         let error = check(&wasm, true, &[]).unwrap_err().to_string();
-        for part in ["lockgate:plugin/secrets@0.1.0", "`grants.secrets` of filter `n`", "(its author: to sign in)"] {
+        for part in
+            ["lockgate:plugin/secrets@0.1.0", "`grants.secrets` of filter `n`", "(its author: to sign in)"]
+        {
             assert!(error.contains(part), "{error}");
         }
         check(&wasm, true, &["mail"]).unwrap();

@@ -34,7 +34,8 @@ async fn prepare(preparer: &Preparer) -> Result<Prepared, PreparationError> {
 
 #[tokio::test]
 async fn the_answer_is_found_among_noise() {
-    let script = r#"echo 'hello'; echo 'lockgate-prepared {"prepared":{"start":{"kind":"snapshot"}}}'; sleep 60"#;
+    let script =
+        r#"echo 'hello'; echo 'lockgate-prepared {"prepared":{"start":{"kind":"snapshot"}}}'; sleep 60"#;
     let start = Instant::now();
     let prepared = prepare(&shell(script, LONG)).await.unwrap();
     assert_eq!((prepared.start, prepared.artifact.len()), (StartKind::Snapshot, 0));

@@ -83,9 +83,11 @@ impl Source for Events {
 fn matters(event: &Event) -> bool {
     let changes = match event.kind {
         EventKind::Access(kind) => kind == AccessKind::Close(AccessMode::Write),
-        EventKind::Any | EventKind::Create(_) | EventKind::Modify(_) | EventKind::Remove(_) | EventKind::Other => {
-            true
-        }
+        EventKind::Any
+        | EventKind::Create(_)
+        | EventKind::Modify(_)
+        | EventKind::Remove(_)
+        | EventKind::Other => true,
     };
     // `..data` is the link that Kubernetes turns; other hidden files are somebody's drafts.
     let ours = |path: &PathBuf| {
