@@ -13,6 +13,7 @@ mod check;
 mod config;
 mod explain;
 mod logging;
+mod plugin;
 mod probe;
 mod report;
 mod serve;
@@ -72,7 +73,7 @@ enum PluginCommand {
     /// Build a plugin from its source into a component
     Build(BuildArguments),
     /// Show what a plugin exports, imports and wants, without running it
-    Inspect(InspectArguments),
+    Inspect(plugin::Arguments),
     /// Tell which filters a call would pass, in which order, and why
     Explain(explain::Arguments),
 }
@@ -87,18 +88,6 @@ pub struct BuildArguments {
     /// Where to write the component; beside the source's build output if not given
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
-}
-
-/// `lockgate plugin inspect`
-#[derive(Debug, Args)]
-#[command(after_help = "Example: lockgate plugin inspect ./plugins/redact.wasm")]
-pub struct InspectArguments {
-    /// The plugin
-    #[arg(value_name = "FILE")]
-    pub file: PathBuf,
-    /// How to print it
-    #[arg(long, value_enum, default_value_t)]
-    pub output: Output,
 }
 
 /// For whom output is printed.
@@ -153,7 +142,7 @@ pub fn run() -> ExitCode {
         Command::Serve(arguments) => serve::run(arguments, &cli.logging),
         Command::Check(arguments) => check::run(arguments),
         Command::Plugin(PluginCommand::Build(arguments)) => build(arguments),
-        Command::Plugin(PluginCommand::Inspect(arguments)) => inspect(arguments),
+        Command::Plugin(PluginCommand::Inspect(arguments)) => plugin::run(arguments),
         Command::Plugin(PluginCommand::Explain(arguments)) => explain::run(arguments),
         Command::Config(command) => config::run(command),
         Command::PluginPrepare => Ok(crate::plugin::prepare::run_prepare()),
@@ -167,13 +156,9 @@ pub fn run() -> ExitCode {
     }
 }
 
-// To be replaced by `plugin_build::run` and `plugin::inspect` when those land.
+// To be replaced by `plugin_build::run` when that lands.
 fn build(arguments: BuildArguments) -> anyhow::Result<ExitCode> {
     anyhow::bail!("cannot build {} yet", arguments.source.display())
-}
-
-fn inspect(arguments: InspectArguments) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("cannot inspect {} yet", arguments.file.display())
 }
 
 /// Writes to stdout. A reader that went away (`| head`) is no error.

@@ -16,3 +16,6 @@ pub mod session;
 pub mod stdio;
 pub mod stream;
 pub mod unsolicited;
+
+#[cfg(test)]
+mod tests;

@@ -20,7 +20,6 @@ use crate::plugin::watch::{Trigger, Watch};
 use crate::proxy::{Filtered, method_kinds};
 use crate::upstream::{ExchangeDraft, Outgoing, Upstreams};
 
-mod loader;
 mod reload;
 
 /// One filter of the chain, as far as people are concerned.
@@ -69,20 +68,21 @@ impl Stack {
         if config.plugins.dir.is_none() {
             return stack;
         }
-        match loader::loader(&config) {
-            Ok(loader) => {
-                let plugins = Plugins::new(Arc::new(loader));
-                match plugins.assemble(&config).await {
-                    Ok(assembly) => {
-                        tell(&assembly.notices);
-                        stack.take(&config, &assembly);
-                    }
-                    Err(error) => stack.problems = error.problems,
-                }
-                stack.plugins = Some(Arc::new(plugins));
+        let plugins = match Plugins::open(&config) {
+            Ok(plugins) => plugins,
+            Err(error) => {
+                stack.problems.push(format!("plugins cannot be loaded: {error}"));
+                return stack;
             }
-            Err(problem) => stack.problems.push(problem),
+        };
+        match plugins.assemble(&config).await {
+            Ok(assembly) => {
+                tell(&assembly.notices);
+                stack.take(&config, &assembly);
+            }
+            Err(error) => stack.problems = error.problems,
         }
+        stack.plugins = Some(Arc::new(plugins));
         stack
     }
 

@@ -4,6 +4,7 @@ mod bind;
 mod body;
 mod guard;
 mod head;
+mod pace;
 mod reply;
 mod route;
 
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -23,6 +24,8 @@ use tokio_util::task::TaskTracker;
 use super::endpoint::{Endpoint, Served};
 use super::registry::Sessions;
 use crate::gateway::Gateway;
+
+use pace::{Pace, Paced};
 
 pub use bind::{BindError, bind};
 pub use body::Share;
@@ -69,6 +72,7 @@ pub struct Connection {
     local: SocketAddr,
     /// Breaks it.
     pub(super) cut: CancellationToken,
+    pace: Arc<Pace>,
 }
 
 impl HttpFront {
@@ -151,15 +155,16 @@ impl HttpFront {
             tracing::debug!(%peer, %error, "no TCP_NODELAY");
         }
         let limits = self.endpoint.config().limits;
-        let connection = Arc::new(Connection { peer, local, cut: cut.clone() });
+        let pace = Pace::new(Duration::from_secs(limits.header_seconds));
+        let paced = Paced { stream, pace: pace.clone() };
+        let connection = Arc::new(Connection { peer, local, cut: cut.clone(), pace: pace.clone() });
         let service = service_fn(move |request| self.clone().answer(request, connection.clone()));
         let serving = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(Duration::from_secs(limits.header_seconds))
+            .header_read_timeout(None)
             .max_header_size(limits.header_bytes)
             .max_headers(HEADERS)
             .max_buf_size(CONNECTION_BUFFER.max(limits.header_bytes))
-            .serve_connection(TokioIo::new(stream), service);
+            .serve_connection(TokioIo::new(paced), service);
         let mut serving = std::pin::pin!(serving);
         let mut told = false;
         loop {
@@ -173,6 +178,10 @@ impl HttpFront {
                 () = closing.cancelled(), if !told => {
                     told = true;
                     serving.as_mut().graceful_shutdown();
+                }
+                () = pace.exceeded() => {
+                    tracing::debug!(%peer, "closed a connection that idled or sent its head too slowly");
+                    return;
                 }
                 () = cut.cancelled() => return,
             }

@@ -1,5 +1,6 @@
 //! The traits a filter implements: [`Filter`], and one for each hook.
 
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::{
@@ -8,7 +9,7 @@ use crate::{
 
 /// A configured filter. Every plugin has one.
 pub trait Filter: Sized + 'static {
-    /// What the operator writes under `config:`; an empty object if nothing. Derive `Deserialize` with
+    /// What the operator writes under `config:`; an empty object if nothing ([`NoConfig`]). Derive `Deserialize` with
     /// `#[serde(deny_unknown_fields)]`, so that a misspelt key is refused with its name.
     type Config: DeserializeOwned;
 
@@ -25,6 +26,11 @@ pub trait Filter: Sized + 'static {
         Ok(())
     }
 }
+
+/// The configuration of a filter that has none: any key is refused.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoConfig {}
 
 /// Who is calling? Asked on the head of every downstream HTTP request, before its body is read.
 ///

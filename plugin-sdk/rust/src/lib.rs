@@ -80,7 +80,7 @@ pub(crate) mod raw {
     #[cfg(target_arch = "wasm32")]
     pub(crate) use crate::bindings::lockgate::plugin::{clock, context, documents, log, random, secrets, types};
     #[cfg(not(target_arch = "wasm32"))]
-    pub(crate) use crate::testing::fake::{clock, context, documents, log, random, secrets, types};
+    pub(crate) use crate::testing::fake::{clock, context, documents, log, random, secrets};
 }
 
 pub use call::{Call, Client, Outcome, Principal};
@@ -88,7 +88,7 @@ pub use document::{Doc, JsonKind, Value, pointer};
 pub use exchange::Exchange;
 pub use glob::{Glob, any_matches};
 pub use head::{Decision, Head, Identity, Refusal};
-pub use hooks::{Access, Authenticate, Catalog, Filter, OnRequest, OnResponse, OnUpstream};
+pub use hooks::{Access, Authenticate, Catalog, Filter, NoConfig, OnRequest, OnResponse, OnUpstream};
 pub use items::{Definitions, Items, Kind, Visibility};
 pub use verdict::{AccessError, ExchangeVerdict, Failure, Rejection, Verdict};
 
@@ -116,7 +116,7 @@ pub use lockgate_plugin_macros::export;
 pub mod prelude {
     pub use crate::{
         Access, AccessError, Authenticate, Call, Catalog, Decision, Definitions, Doc, Exchange,
-        ExchangeVerdict, Failure, Filter, Glob, Head, Identity, Items, Kind, OnRequest, OnResponse, OnUpstream,
+        ExchangeVerdict, Failure, Filter, Glob, Head, Identity, Items, Kind, NoConfig, OnRequest, OnResponse, OnUpstream,
         Outcome, Principal, Refusal, Rejection, Verdict, Visibility,
     };
 }

@@ -112,7 +112,7 @@ impl Variable {
             Variable::Claim(pointer) => {
                 let principal = exchange.principal()?;
                 // A claim that is not a string goes as its JSON: `true`, `42`.
-                principal.claim_text(pointer).or_else(|| principal.claim(pointer))
+                principal.claim_text(pointer).or_else(|| principal.claim(pointer).filter(|json| json != "null"))
             }
             Variable::Server => Some(exchange.server()),
             Variable::Method => exchange.call().map(|call| call.method()),

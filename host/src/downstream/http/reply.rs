@@ -9,6 +9,7 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 use hyper::body::{Body, Frame, SizeHint};
 
 use super::body::Unread;
+use super::pace::Busy;
 use crate::downstream::stream::{Cut, EventBody};
 use crate::gateway::Refusal;
 use crate::jsonrpc::Message;
@@ -18,11 +19,23 @@ use crate::protocol::errors;
 pub type Reply = Response<ReplyBody>;
 
 /// Its body.
-pub enum ReplyBody {
+pub struct ReplyBody {
+    content: Content,
+    /// Held until the body is sent or given up.
+    _busy: Option<Busy>,
+}
+
+enum Content {
     /// All of it (nothing, once sent).
     Whole(Bytes),
-    /// An event stream.
     Events(Box<EventBody>),
+}
+
+impl ReplyBody {
+    /// Notes the end of the answer where it is waited for.
+    pub fn hold(&mut self, busy: Busy) {
+        self._busy = Some(busy);
+    }
 }
 
 impl Body for ReplyBody {
@@ -30,28 +43,28 @@ impl Body for ReplyBody {
     type Error = Cut;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
-        match &mut *self {
-            ReplyBody::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
-            ReplyBody::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            ReplyBody::Events(events) => Pin::new(events).poll_frame(cx),
+        match &mut self.content {
+            Content::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Content::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Content::Events(events) => Pin::new(events).poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self, ReplyBody::Whole(bytes) if bytes.is_empty())
+        matches!(&self.content, Content::Whole(bytes) if bytes.is_empty())
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self {
-            ReplyBody::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            ReplyBody::Events(_) => SizeHint::default(),
+        match &self.content {
+            Content::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Content::Events(_) => SizeHint::default(),
         }
     }
 }
 
 /// JSON text with a status.
 pub fn json(status: StatusCode, text: Bytes) -> Reply {
-    reply(status, Some("application/json"), "no-store", ReplyBody::Whole(text))
+    reply(status, Some("application/json"), "no-store", Content::Whole(text))
 }
 
 /// A JSON-RPC message with a status.
@@ -61,7 +74,7 @@ pub fn message(status: StatusCode, message: &Message) -> Reply {
 
 /// Nothing but a status.
 pub fn empty(status: StatusCode) -> Reply {
-    reply(status, None, "no-store", ReplyBody::Whole(Bytes::new()))
+    reply(status, None, "no-store", Content::Whole(Bytes::new()))
 }
 
 /// A refusal that an HTTP status says best: a JSON-RPC error without id, for nothing was read yet.
@@ -104,7 +117,7 @@ pub fn unauthenticated(refusal: &Refusal) -> Reply {
 
 /// An event stream. Never compressed, never buffered on the way.
 pub fn events(body: EventBody) -> Reply {
-    let body = ReplyBody::Events(Box::new(body));
+    let body = Content::Events(Box::new(body));
     let mut reply =
         reply(StatusCode::OK, Some("text/event-stream"), "no-cache, no-store, no-transform", body);
     reply.headers_mut().insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
@@ -115,9 +128,9 @@ fn reply(
     status: StatusCode,
     content_type: Option<&'static str>,
     cache: &'static str,
-    body: ReplyBody,
+    content: Content,
 ) -> Reply {
-    let mut reply = Response::new(body);
+    let mut reply = Response::new(ReplyBody { content, _busy: None });
     *reply.status_mut() = status;
     let headers = reply.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static(cache));

@@ -20,8 +20,11 @@ impl HttpFront {
         request: Request<Incoming>,
         connection: Arc<Connection>,
     ) -> Result<Reply, Infallible> {
+        let busy = connection.pace.begin();
         let (head, body) = request.into_parts();
-        Ok(self.routed(head, body, connection).await.unwrap_or_else(|refusal| *refusal))
+        let mut reply = self.routed(head, body, connection).await.unwrap_or_else(|refusal| *refusal);
+        reply.body_mut().hold(busy);
+        Ok(reply)
     }
 
     /// The error is an answer as well: one that came before any message was acted upon.

@@ -92,7 +92,7 @@ pub(super) fn report(
     }
     for (subject, text) in &chain.complaints {
         let level = if subject == "directory" { Level::Error } else { Level::Warn };
-        teller.state(subject.clone(), level, text.clone());
+        teller.state(subject.clone(), text.clone(), level, text.clone());
     }
     for slot in &chain.slots {
         tell(&mut teller, slot);
@@ -169,7 +169,9 @@ fn tell(teller: &mut Teller<'_>, slot: &Slot) {
             if trouble.everybodys || trouble.passing {
                 teller.keep(&subject);
             } else {
-                teller.state(subject, Level::Error, text);
+                // The version is only known while the file is new, and is not news by itself.
+                let news = format!("{:?} {}{keeps}", trouble.sha256, trouble.text);
+                teller.state(subject, news, Level::Error, text);
             }
         }
         (None, None) => {}
@@ -187,10 +189,10 @@ impl Teller<'_> {
         self.notices.push(Notice { level: Level::Info, text });
     }
 
-    /// Something that lasts: told when it begins and when its words change.
-    fn state(&mut self, subject: String, level: Level, text: String) {
-        if self.told.get(&subject) != Some(&text) {
-            self.told.insert(subject.clone(), text.clone());
+    /// Something that lasts: told when it begins and when what is new about it changes.
+    fn state(&mut self, subject: String, news: String, level: Level, text: String) {
+        if self.told.get(&subject) != Some(&news) {
+            self.told.insert(subject.clone(), news);
             self.notices.push(Notice { level, text });
         }
         self.current.insert(subject);

@@ -352,10 +352,10 @@ async fn a_changed_secret_makes_the_filter_anew() {
     bench.assemble().await;
     bench.assemble().await;
     assert_eq!(bench.loads(), 1);
-    bench.config.secrets.get_mut("mail").unwrap().value = "other".into();
+    bench.config.secrets.get_mut("mail").unwrap().value = "hunter2".into();
     let assembly = bench.assemble().await;
     assert_eq!(bench.loads(), 2);
-    assert!(assembly.said().iter().all(|said| !said.contains("s3cret") && !said.contains("other")));
+    assert!(assembly.said().iter().all(|said| !said.contains("s3cret") && !said.contains("hunter2")));
     bench.config.filters[0].grants.secrets.clear();
     assert!(bench.assemble().await.reason("a").contains("needs a grant"));
 }

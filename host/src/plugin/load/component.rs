@@ -37,7 +37,28 @@ impl ComponentLoader {
     async fn load_component(&self, candidate: Candidate) -> Result<Loaded, LoadError> {
         let inspection = inspected(&candidate).await?;
         check_wiring(&candidate, &inspection)?;
-        let (artifact, start) = self.prepared(&candidate).await?;
+        let (artifact, start) = match self.cached(&candidate).await? {
+            Some((artifact, start)) => match self.start(&candidate, artifact, &start).await {
+                Ok(filter) => return Ok(Loaded { filter, inspection, start }),
+                Err(error) => {
+                    // Sound by its MAC and still of no use, such as evicted in between: make it again.
+                    tracing::debug!(plugin = %candidate.plugin, "its cached form does not load: {error}");
+                    self.prepared(&candidate).await?
+                }
+            },
+            None => self.prepared(&candidate).await?,
+        };
+        let filter = self.start(&candidate, artifact, &start).await?;
+        Ok(Loaded { filter, inspection, start })
+    }
+
+    /// Loads what was prepared and has it test itself.
+    async fn start(
+        &self,
+        candidate: &Candidate,
+        artifact: Artifact,
+        start: &StartKind,
+    ) -> Result<Arc<WasmFilter>, LoadError> {
         let secrets = candidate.secrets.iter().map(|(name, secret)| {
             let granted = GrantedSecret { value: secret.value.clone(), servers: secret.servers.clone() };
             (name.clone(), granted)
@@ -61,29 +82,29 @@ impl ComponentLoader {
             .await
             .map_err(|error| LoadError::Start(error.to_string()))?;
         filter.self_test().await.map_err(|failure| LoadError::SelfTest(failure.message))?;
-        Ok(Loaded { filter: Arc::new(filter), inspection, start })
+        Ok(Arc::new(filter))
+    }
+
+    fn key(&self, candidate: &Candidate) -> Key {
+        let compatibility = self.0.engine.compatibility();
+        Key::new(&candidate.sha256, &candidate.config, candidate.limits.memory_mib, compatibility)
+    }
+
+    async fn cached(&self, candidate: &Candidate) -> Result<Option<(Artifact, StartKind)>, LoadError> {
+        let Some(cache) = self.0.cache.clone() else { return Ok(None) };
+        let key = self.key(candidate);
+        let found = blocking(move || cache.get(key)).await?;
+        Ok(found.map(|entry| (Artifact::File(entry.file), entry.start)))
     }
 
     async fn prepared(&self, candidate: &Candidate) -> Result<(Artifact, StartKind), LoadError> {
         let settings = &self.0;
-        let key = Key::new(
-            &candidate.sha256,
-            &candidate.config,
-            candidate.limits.memory_mib,
-            settings.engine.compatibility(),
-        );
-        if let Some(cache) = settings.cache.clone() {
-            let found = blocking(move || cache.get(key)).await?;
-            if let Some(entry) = found {
-                return Ok((Artifact::File(entry.file), entry.start));
-            }
-        }
         let request =
             Request::new(&candidate.plugin, &candidate.config, candidate.limits, &settings.engine_settings);
         let prepared = settings.preparer.prepare(request, candidate.bytes.clone()).await?;
         let (artifact, start) = (prepared.artifact, prepared.start);
         if let Some(cache) = settings.cache.clone() {
-            let (bytes, kind) = (artifact.clone(), start.clone());
+            let (bytes, kind, key) = (artifact.clone(), start.clone(), self.key(candidate));
             match blocking(move || cache.put(key, &bytes, &kind)).await? {
                 Ok(entry) => return Ok((Artifact::File(entry.file), start)),
                 Err(error) => {

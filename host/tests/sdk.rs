@@ -1,0 +1,155 @@
+//! The official TypeScript and Python clients see through Lockgate what they see directly.
+//!
+//! The clients and `@modelcontextprotocol/server-everything` are installed on first use, pinned by
+//! the files in `tests/sdk`, into the target folder.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
+
+#[path = "support/support.rs"]
+mod support;
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use serde_json::json;
+use support::child::Watched;
+use support::{Setup, paths};
+
+const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/sdk");
+
+/// Runs a step of the installation; fails the test with what it said.
+fn step(command: &mut Command, hint: &str) {
+    let output = command.stdin(Stdio::null()).output();
+    let output = output.unwrap_or_else(|error| panic!("{command:?} cannot be started ({error}); {hint}"));
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success(), "{command:?} failed; {hint}\n{said}");
+}
+
+/// Installs once per content of the given file; the folder is begun anew whenever that changes.
+fn installed(folder: &str, pins: &str, install: impl FnOnce(&Path)) -> PathBuf {
+    let folder = paths::target().join(folder);
+    let (stamp, wanted) = (folder.join("installed"), std::fs::read(Path::new(SOURCES).join(pins)).unwrap());
+    if std::fs::read(&stamp).ok().as_ref() != Some(&wanted) {
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder).unwrap();
+        install(&folder);
+        std::fs::write(&stamp, wanted).unwrap();
+    }
+    folder
+}
+
+/// The folder with the TypeScript client and server-everything.
+fn node() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let hint = "the SDK tests need Node.js 20 or later with npm";
+        step(Command::new("node").arg("--version"), hint);
+        let folder = installed("sdk-node", "package-lock.json", |folder| {
+            for file in ["package.json", "package-lock.json"] {
+                std::fs::copy(Path::new(SOURCES).join(file), folder.join(file)).unwrap();
+            }
+            step(Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(folder), hint);
+        });
+        // Beside its dependencies, because that is where Node looks for them.
+        std::fs::copy(Path::new(SOURCES).join("suite.mjs"), folder.join("suite.mjs")).unwrap();
+        folder
+    })
+}
+
+fn everything() -> PathBuf {
+    node().join("node_modules/@modelcontextprotocol/server-everything/dist/index.js")
+}
+
+/// The interpreter of the virtual environment with the Python client.
+fn python() -> &'static Path {
+    static INTERPRETER: OnceLock<PathBuf> = OnceLock::new();
+    INTERPRETER.get_or_init(|| {
+        let hint = "the SDK tests need Python 3.10 or later with venv and pip";
+        let folder = installed("sdk-python", "requirements.txt", |folder| {
+            step(Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder), hint);
+            let mut pip = Command::new(folder.join("bin/pip"));
+            pip.args(["install", "--quiet", "--disable-pip-version-check", "--requirement"]);
+            step(pip.arg(Path::new(SOURCES).join("requirements.txt")), hint);
+        });
+        folder.join("bin/python")
+    })
+}
+
+fn typescript() -> Command {
+    let mut command = Command::new("node");
+    command.arg(node().join("suite.mjs"));
+    command
+}
+
+fn pythonic() -> Command {
+    let mut command = Command::new(python());
+    command.arg(Path::new(SOURCES).join("suite.py")).arg("--everything").arg(everything());
+    command
+}
+
+/// Runs a suite; every check is one line, and the test fails with all of them if one failed.
+fn run(suite: &mut Command, direct: &str, through: &str) {
+    let output = suite.args(["--direct", direct, "--through", through]).output().unwrap();
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    println!("{said}");
+    assert!(output.status.success(), "{suite:?}\n{said}");
+    assert!(said.contains(" checks passed"), "the suite ended early:\n{said}");
+}
+
+/// server-everything over Streamable HTTP on a free port.
+struct OverHttp {
+    url: String,
+    _process: Watched,
+}
+
+fn over_http() -> OverHttp {
+    // It cannot be told to take any free port, so one that was free a moment ago has to do; should
+    // somebody else be quicker, it says so and the test fails with its words.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut command = Command::new("node");
+    command.arg(everything()).arg("streamableHttp").env("PORT", port.to_string());
+    let process = Watched::start(command.stdin(Stdio::null()).stdout(Stdio::null()));
+    process.line("line about the port", |line| line.contains("listening on port"));
+    OverHttp { url: format!("http://127.0.0.1:{port}/mcp"), _process: process }
+}
+
+fn over_stdio() -> Setup {
+    Setup::new().with_server("everything", json!({ "command": "node", "args": [everything(), "stdio"] }))
+}
+
+#[test]
+fn the_typescript_client_over_stdio() {
+    let gate = over_stdio().start();
+    run(&mut typescript(), "stdio", &format!("http://{}/everything/mcp", gate.address));
+}
+
+#[test]
+fn the_python_client_over_stdio() {
+    let gate = over_stdio().start();
+    run(&mut pythonic(), "stdio", &format!("http://{}/everything/mcp", gate.address));
+}
+
+#[test]
+fn the_typescript_client_over_streamable_http() {
+    let server = over_http();
+    let gate = Setup::new().with_server("everything", json!({ "url": server.url })).start();
+    run(&mut typescript(), &server.url, &format!("http://{}/everything/mcp", gate.address));
+}
+
+#[test]
+fn the_python_client_over_streamable_http() {
+    let server = over_http();
+    let gate = Setup::new().with_server("everything", json!({ "url": server.url })).start();
+    run(&mut pythonic(), &server.url, &format!("http://{}/everything/mcp", gate.address));
+}
+
+#[test]
+fn lists_that_come_in_pages_are_complete() {
+    let flags = ["--tools", "50", "--page", "7"];
+    let gate = Setup::fixture(&flags).start();
+    let mut suite = typescript();
+    suite.arg("--lists-only").arg("--command").arg(paths::server("fixture-server"));
+    suite.args(["--arg=--name", "--arg=fx"]).args(flags.map(|flag| format!("--arg={flag}")));
+    run(&mut suite, "stdio", &format!("http://{}/fx/mcp", gate.address));
+}

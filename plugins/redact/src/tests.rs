@@ -1,0 +1,174 @@
+use lockgate_plugin::prelude::*;
+use lockgate_plugin::testing::{self, CallBuilder};
+use serde_json::{Value, json};
+
+use crate::{Redact, config};
+
+fn refusal(config: Value) -> String {
+    testing::configure::<Redact>(config).err().unwrap().to_string()
+}
+
+/// What is left of a call's outcome.
+fn outcome(config: Value, call: CallBuilder) -> Value {
+    let call = call.build();
+    let filter: Redact = testing::configure(config).unwrap();
+    assert_eq!(filter.on_response(&call), Ok(Verdict::Proceed));
+    serde_json::from_str(&call.outcome().unwrap().doc().get("").unwrap().unwrap()).unwrap()
+}
+
+fn result(config: Value, result: Value) -> Value {
+    outcome(config, CallBuilder::new("tools/call").name("users").result(result))
+}
+
+/// A result with a copy of its structured content in text, as servers make it.
+fn users() -> Value {
+    json!({
+        "content": [
+            { "type": "text", "text": "{ \"users\": [\n  {\"email\": \"a@b.c\", \"age\": 1.0}, {\"email\":null} ] }" },
+            { "type": "text", "text": "two users" },
+        ],
+        "structuredContent": { "users": [{ "email": "a@b.c", "age": 1.0 }, { "email": null }] },
+    })
+}
+
+#[test]
+fn pointers_are_replaced_in_structured_content_and_its_copy() {
+    let redacted = result(json!({ "pointers": ["/structuredContent/users/*/email", "/structuredContent/none"] }), users());
+    assert_eq!(redacted["structuredContent"]["users"][0], json!({ "email": "[redacted]", "age": 1.0 }));
+    assert_eq!(redacted["structuredContent"]["users"][1]["email"], "[redacted]");
+    assert!(redacted["structuredContent"].get("none").is_none());
+    // All that is not redacted keeps its bytes, white space and numbers included.
+    assert_eq!(
+        redacted["content"][0]["text"],
+        "{ \"users\": [\n  {\"email\": \"[redacted]\", \"age\": 1.0}, {\"email\":\"[redacted]\"} ] }"
+    );
+    assert_eq!(redacted["content"][1]["text"], "two users");
+}
+
+#[test]
+fn removed_members_are_gone_and_null_in_the_copy() {
+    let redacted = result(json!({ "remove": ["/structuredContent/users/0/email"] }), users());
+    assert_eq!(redacted["structuredContent"]["users"][0], json!({ "age": 1.0 }));
+    assert!(redacted["content"][0]["text"].as_str().unwrap().contains("{\"email\": null, \"age\": 1.0}"));
+    let all = result(json!({ "remove": ["/structuredContent/users/*"] }), users());
+    assert_eq!(all["structuredContent"]["users"], json!([]));
+}
+
+#[test]
+fn pointers_reach_anything_in_the_result() {
+    let redacted = result(json!({ "pointers": ["/content/1/text", "/structuredContent/users"], "replacement": "X\"" }), users());
+    assert_eq!(redacted["content"][1]["text"], "X\"");
+    assert_eq!(redacted["structuredContent"]["users"], "X\"");
+    assert_eq!(redacted["content"][0]["text"], "{ \"users\": \"X\\\"\" }");
+}
+
+#[test]
+fn an_escaped_or_repeated_name_hides_nothing_in_the_copy() {
+    let text = r#"{"\u0065mail":"a@b.c","email":"d@e.f","a/b":{"email":"g"}}"#;
+    let content = json!({ "content": [{ "type": "text", "text": text }], "structuredContent": {} });
+    let redacted = result(json!({ "pointers": ["/structuredContent/email", "/structuredContent/a~1b/email"] }), content);
+    assert_eq!(
+        redacted["content"][0]["text"],
+        r#"{"\u0065mail":"[redacted]","email":"[redacted]","a/b":{"email":"[redacted]"}}"#
+    );
+}
+
+#[test]
+fn patterns_are_replaced_in_every_string() {
+    let config = json!({ "patterns": [
+        { "regex": "[a-z]+@[a-z.]+" },
+        { "regex": "(?i)(token)=\\w+", "replace": "$1=***" },
+    ] });
+    let redacted = result(config, json!({
+        "content": [
+            { "type": "text", "text": "write to ada@example.com, TOKEN=abc1" },
+            { "type": "resource", "resource": { "uri": "x://y", "text": "ada@example.com" } },
+        ],
+        "structuredContent": { "list": ["bob@example.com", 1, "no"] },
+        "_meta": { "note": "eve@example.com" },
+    }));
+    assert_eq!(redacted["content"][0]["text"], "write to [redacted], TOKEN=***");
+    assert_eq!(redacted["content"][1]["resource"], json!({ "uri": "x://y", "text": "[redacted]" }));
+    assert_eq!(redacted["structuredContent"]["list"], json!(["[redacted]", 1, "no"]));
+    assert_eq!(redacted["_meta"]["note"], "[redacted]");
+}
+
+#[test]
+fn json_in_text_is_searched_unescaped_and_stays_json() {
+    let text = r#"{"who":"ada\u0040example.com","note":"say \"key=1\"","n":[1.50]}"#;
+    let config = json!({ "patterns": [{ "regex": "[a-z]+@[a-z.]+" }, { "regex": "\"key=\\d\"", "replace": "\"-\"" }] });
+    let redacted = result(config, json!({ "content": [{ "type": "text", "text": text }] }));
+    assert_eq!(redacted["content"][0]["text"], r#"{"who":"[redacted]","note":"say \"-\"","n":[1.50]}"#);
+}
+
+#[test]
+fn a_number_in_the_copy_is_found_as_well() {
+    let config = json!({ "patterns": [{ "regex": "\\b\\d{16}\\b", "replace": "0" }] });
+    let redacted = result(config, json!({ "content": [{ "type": "text", "text": "{\"card\": 4111111111111111}" }] }));
+    assert_eq!(redacted["content"][0]["text"], "{\"card\": 0}");
+}
+
+#[test]
+fn binary_content_is_not_damaged() {
+    let content = json!({
+        "content": [
+            { "type": "image", "data": "QUJDRA==", "mimeType": "image/png" },
+            { "type": "resource", "resource": { "uri": "x", "blob": "QUJDRA==" } },
+        ],
+        "structuredContent": { "data": "QUJDRA==" },
+    });
+    let redacted = result(json!({ "patterns": [{ "regex": "QUJD" }] }), content);
+    assert_eq!(redacted["content"][0]["data"], "QUJDRA==");
+    assert_eq!(redacted["content"][1]["resource"]["blob"], "QUJDRA==");
+    assert_eq!(redacted["structuredContent"]["data"], "[redacted]RA==");
+}
+
+#[test]
+fn errors_are_redacted_in_message_and_data() {
+    let config = json!({
+        "pointers": ["/error/data/query", "/structuredContent/x"],
+        "patterns": [{ "regex": "/home/\\w+" }],
+    });
+    let data = json!({ "query": { "id": 7 }, "path": ["/home/ada/x"] });
+    let call = CallBuilder::new("tools/call").name("users").error(-32_603, "no /home/ada/x", Some(data));
+    assert_eq!(
+        outcome(config, call),
+        json!({ "code": -32_603, "message": "no [redacted]/x", "data": { "query": "[redacted]", "path": ["[redacted]/x"] } })
+    );
+}
+
+#[test]
+fn only_the_names_asked_for_are_touched() {
+    let config = json!({ "names": ["user*"], "patterns": [{ "regex": "secret" }] });
+    let text = || json!({ "content": [{ "type": "text", "text": "secret" }] });
+    let after = |call: CallBuilder| outcome(config.clone(), call.result(text()))["content"][0]["text"].clone();
+    assert_eq!(after(CallBuilder::new("tools/call").name("users")), "[redacted]");
+    assert_eq!(after(CallBuilder::new("tools/call").name("files")), "secret");
+    assert_eq!(after(CallBuilder::new("tools/list")), "secret");
+}
+
+#[test]
+fn a_result_too_large_to_search_fails_rather_than_passes() {
+    let text = "x".repeat(100);
+    let result = json!({ "content": [{ "type": "text", "text": text }] });
+    let call = CallBuilder::new("tools/call").name("a").result(result).pull_bytes(50).build();
+    let filter: Redact = testing::configure(json!({ "patterns": [{ "regex": "secret" }] })).unwrap();
+    assert!(filter.on_response(&call).is_err());
+}
+
+#[test]
+fn bad_configuration_is_refused_with_its_key() {
+    assert!(refusal(json!({})).contains("nothing to redact"));
+    assert!(refusal(json!({ "pattern": [] })).starts_with("pattern: unknown field"));
+    assert!(refusal(json!({ "patterns": [{ "regexp": "a" }] })).starts_with("patterns[0].regexp: unknown field"));
+    assert!(refusal(json!({ "patterns": [{ "regex": "a" }, { "regex": "(" }] })).starts_with("patterns[1].regex: "));
+    assert!(refusal(json!({ "patterns": [{ "regex": "a*" }] })).contains("matches the empty text"));
+    assert!(refusal(json!({ "pointers": ["email"] })).starts_with("pointers[0]: `email` is not a JSON Pointer"));
+    assert!(refusal(json!({ "remove": ["/a", ""] })).starts_with("remove[1]: "));
+}
+
+#[test]
+fn the_schema_is_that_of_the_configuration() {
+    let schema = schemars::schema_for!(config::Config);
+    testing::assert_config_schema(concat!(env!("CARGO_MANIFEST_DIR"), "/config.schema.json"), schema.as_value());
+}
