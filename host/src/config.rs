@@ -1,5 +1,36 @@
 //! The configuration: its schema, and how it is read, expanded and checked.
+//!
+//! A file becomes a tree whose every value knows its place ([`locate`]); variables are replaced in
+//! it ([`expand`]); it is held against the JSON Schema of [`Config`] ([`conform`]); and only then it
+//! is read into [`Config`] and checked for sense ([`validate`]). [`load`] does all of it.
 
+pub mod conform;
+pub mod expand;
+pub mod load;
+pub mod locate;
+pub mod problem;
 pub mod schema;
+pub mod validate;
 
+pub use load::{Loaded, load};
+pub use problem::{ConfigError, Problem};
 pub use schema::*;
+
+/// Where clients are listened for unless `listen` says otherwise.
+pub const DEFAULT_LISTEN: std::net::SocketAddr =
+    std::net::SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
+
+/// The configuration file that is read if none is named, in the current directory.
+pub const DEFAULT_FILE: &str = "lockgate.yaml";
+
+impl Config {
+    /// The address to listen on.
+    pub fn listen_address(&self) -> std::net::SocketAddr {
+        self.listen.unwrap_or(DEFAULT_LISTEN)
+    }
+}
+
+/// The JSON Schema of [`Config`].
+pub fn json_schema() -> serde_json::Value {
+    schemars::schema_for!(Config).to_value()
+}

@@ -1,1 +1,21 @@
 //! The side of the clients: Streamable HTTP and stdio.
+//!
+//! A transport ([`http`], [`stdio`]) reads messages, [`era`] says which era one belongs to, that
+//! era's adapter ([`legacy`]) turns it into a call within a [`session`], and [`endpoint`] is what
+//! the calls go to. Back to the client it goes through a [`downlink`] and an [`outlet`].
+
+pub mod downlink;
+pub mod endpoint;
+pub mod era;
+pub mod http;
+pub mod legacy;
+pub mod outlet;
+pub mod questions;
+pub mod registry;
+pub mod session;
+pub mod stdio;
+pub mod stream;
+pub mod unsolicited;
+
+#[cfg(test)]
+mod tests;

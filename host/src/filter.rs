@@ -3,6 +3,12 @@
 //! No transport, no era and no wasm in here. A filter gets a cheap, immutable view of the call and
 //! returns a verdict with its edits; the chain commits them, so a filter that fails leaves no trace.
 
+pub mod breaker;
+pub mod chain;
+pub mod explain;
+pub mod glob;
+pub mod placed;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -273,6 +279,20 @@ pub struct Rejection {
     pub message: String,
     /// Raw JSON.
     pub data: Option<Bytes>,
+}
+
+impl Rejection {
+    /// The `error` member of a JSON-RPC response.
+    pub fn error(&self) -> Bytes {
+        let mut error = format!("{{\"code\":{},\"message\":", self.code).into_bytes();
+        error.extend_from_slice(&crate::jsonrpc::escape(&self.message));
+        if let Some(data) = &self.data {
+            error.extend_from_slice(b",\"data\":");
+            error.extend_from_slice(data);
+        }
+        error.push(b'}');
+        error.into()
+    }
 }
 
 /// One outgoing HTTP exchange.

@@ -1,17 +1,34 @@
 //! The running proxy: one immutable snapshot behind a swap, and what outlives it.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 
-use crate::filter::{Principal, RequestHead};
-use crate::jsonrpc::Message;
-use crate::proxy::{Link, Opening};
+use crate::config::Config;
+use crate::filter::chain::{self, Placed};
+use crate::filter::{Decision, Principal, RequestHead};
+use crate::jsonrpc::{Document, Limits, Message};
+use crate::proxy::{Link, Opening, Snapshot, rescue};
+use crate::upstream::Upstreams;
+
+/// Generations alive at once, the newest included; the oldest beyond it is cut at once.
+const GENERATIONS: usize = 4;
 
 /// The running proxy. Transports hold one `Arc` of it.
-pub struct Gateway {}
+pub struct Gateway {
+    snapshot: ArcSwap<Snapshot>,
+    generations: AtomicU64,
+    /// Earlier generations that calls may still run on, oldest first.
+    earlier: Mutex<Vec<Weak<Snapshot>>>,
+    upstreams: Upstreams,
+    links: Mutex<Vec<Weak<Link>>>,
+}
 
 /// What the `authenticate` filters said of one HTTP request.
+#[derive(Debug)]
 pub struct Authenticated {
     /// None where no filter authenticates.
     pub principal: Option<Arc<Principal>>,
@@ -30,21 +47,186 @@ pub struct Refusal {
     pub message: String,
 }
 
-#[expect(unused_variables, reason = "skeleton")]
 impl Gateway {
+    /// Starts with a configuration and its filters. No server is started until a client comes.
+    pub fn new(config: Arc<Config>, filters: Vec<Arc<Placed>>) -> Arc<Gateway> {
+        Arc::new(Gateway {
+            upstreams: Upstreams::new(config.clone()),
+            snapshot: ArcSwap::from_pointee(Snapshot::new(1, config, filters)),
+            generations: AtomicU64::new(1),
+            earlier: Mutex::default(),
+            links: Mutex::default(),
+        })
+    }
+
+    /// The present generation.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
     /// The configuration as served.
-    pub fn config(&self) -> Arc<crate::config::Config> {
-        todo!()
+    pub fn config(&self) -> Arc<Config> {
+        self.snapshot.load().config().clone()
+    }
+
+    /// All connections to servers.
+    pub fn upstreams(&self) -> &Upstreams {
+        &self.upstreams
+    }
+
+    /// Bounds on messages from servers, and on what filters make of messages.
+    pub fn server_json_limits(&self) -> Limits {
+        let snapshot = self.snapshot.load();
+        let limits = &snapshot.config().limits;
+        Limits { bytes: limits.server_message_bytes, ..json_limits(limits) }
+    }
+
+    /// Puts new filters into service: calls that begin from now on pass them. Calls under way
+    /// finish on the ones they began with, within `limits.drain_seconds`. Returns the generation.
+    pub fn swap(self: &Arc<Self>, filters: Vec<Arc<Placed>>) -> u64 {
+        let generation = self.generations.fetch_add(1, Ordering::AcqRel) + 1;
+        let next = Arc::new(Snapshot::new(generation, self.config(), filters));
+        let config = next.config().clone();
+        let before = self.snapshot.swap(next.clone());
+        let drain = Duration::from_secs(config.limits.drain_seconds);
+        self.retire(&before, drain);
+        self.tell_of_changes(&before, &next);
+        generation
     }
 
     /// Runs the `authenticate` filters on the head of an HTTP request. stdio does not call this.
+    ///
+    /// # Errors
+    /// [`Refusal`] with the status to answer; 401 if filters authenticate and all skipped.
     pub async fn authenticate(&self, head: RequestHead) -> Result<Authenticated, Refusal> {
-        todo!()
+        let snapshot = self.snapshot();
+        let budget = Duration::from_millis(snapshot.config().limits.chain_ms.into());
+        match chain::authenticate(snapshot.authenticate(), Arc::new(head), budget).await {
+            Ok(None) => Ok(Authenticated { principal: None, hidden_headers: Vec::new() }),
+            Ok(Some(Decision::Accept { principal, read_headers, .. })) => {
+                if principal.expires_at.is_some_and(|at| at <= unix_seconds()) {
+                    return Err(Refusal {
+                        status: 401,
+                        challenge: Some("Bearer error=\"invalid_token\"".into()),
+                        message: "the credential has expired".into(),
+                    });
+                }
+                Ok(Authenticated { principal: Some(Arc::new(principal)), hidden_headers: read_headers })
+            }
+            Ok(Some(Decision::Refuse { status, challenge, message })) => {
+                Err(Refusal { status, challenge, message })
+            }
+            Ok(Some(Decision::Skip)) => Err(Refusal {
+                status: 401,
+                challenge: Some("Bearer".into()),
+                message: "authentication is required: no filter accepted the request's credentials".into(),
+            }),
+            Err(closed) => Err(Refusal { status: 503, challenge: None, message: closed.rejection().message }),
+        }
     }
 
     /// Opens a link: connects, initializes the server with the client's `initialize` params, and
-    /// returns the `InitializeResult` for the client. The error is a JSON-RPC error without id.
+    /// returns the `InitializeResult` for the client.
+    ///
+    /// # Errors
+    /// A JSON-RPC error without id.
     pub async fn open(self: &Arc<Self>, opening: Opening) -> Result<(Arc<Link>, Bytes), Message> {
-        todo!()
+        let refused = |outcome| match outcome {
+            crate::filter::Outcome::Failure(error) => rescue::message(None, &error),
+            crate::filter::Outcome::Success(_) => rescue::message(None, b"{}"),
+        };
+        if self.snapshot.load().chain(&opening.server).is_none() {
+            return Err(refused(rescue::unknown_method("initialize")));
+        }
+        let server = opening.server.clone();
+        let link = match Link::open(self.clone(), opening).await {
+            Ok(link) => link,
+            Err(error) => {
+                tracing::warn!(%server, "{error}");
+                return Err(refused(rescue::upstream(&error)));
+            }
+        };
+        let connection = link.connection().await.map_err(|error| refused(rescue::upstream(&error)))?;
+        let result = self.announce(&connection.handshake().result);
+        let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+        links.retain(|link| link.strong_count() > 0);
+        links.push(Arc::downgrade(&link));
+        Ok((link, result))
     }
+
+    /// The server's `InitializeResult`, promising list changes: a reload may change any list.
+    fn announce(&self, result: &Bytes) -> Bytes {
+        let mut doc = Document::new(result.clone(), self.server_json_limits());
+        for capability in ["tools", "prompts", "resources"] {
+            let at = format!("/capabilities/{capability}");
+            if matches!(doc.kind(&at), Ok(Some(crate::jsonrpc::JsonKind::Object))) {
+                // It fails only where the limits of a message are reached; then the server's own
+                // announcement stands.
+                let _ = doc.set(&format!("{at}/listChanged"), b"true");
+            }
+        }
+        doc.bytes().clone()
+    }
+
+    /// Calls on a replaced generation end with the drain time, or when too many are alive.
+    fn retire(&self, before: &Arc<Snapshot>, drain: Duration) {
+        let mut earlier = self.earlier.lock().unwrap_or_else(PoisonError::into_inner);
+        earlier.retain(|snapshot| snapshot.strong_count() > 0);
+        earlier.push(Arc::downgrade(before));
+        let excess = earlier.len().saturating_sub(GENERATIONS - 1);
+        for oldest in earlier.drain(..excess) {
+            if let Some(snapshot) = oldest.upgrade() {
+                tracing::info!(
+                    generation = snapshot.generation(),
+                    "cut: more than {GENERATIONS} generations"
+                );
+                snapshot.cut().cancel();
+            }
+        }
+        let before = Arc::downgrade(before);
+        tokio::spawn(async move {
+            tokio::time::sleep(drain).await;
+            if let Some(snapshot) = before.upgrade() {
+                tracing::info!(generation = snapshot.generation(), "cut: the drain time is over");
+                snapshot.cut().cancel();
+            }
+        });
+    }
+
+    /// Clients whose lists may look different now are told to look again.
+    fn tell_of_changes(&self, before: &Snapshot, now: &Snapshot) {
+        let links: Vec<_> = {
+            let links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+            links.iter().filter_map(Weak::upgrade).collect()
+        };
+        for link in links {
+            if !same_lists(before, now, link.server()) {
+                link.lists_changed();
+            }
+        }
+    }
+}
+
+/// Whether the filters that shape lists are the same ones in both generations.
+fn same_lists(before: &Snapshot, now: &Snapshot, server: &str) -> bool {
+    let shaping = |snapshot: &Snapshot| -> Vec<*const Placed> {
+        let filters = snapshot.chain(server).map(|chain| chain.filters()).unwrap_or_default();
+        filters.iter().filter(|f| f.hooks.catalog || f.hooks.access).map(Arc::as_ptr).collect()
+    };
+    shaping(before) == shaping(now)
+}
+
+/// The bounds of the JSON law for messages from clients.
+pub fn json_limits(limits: &crate::config::Limits) -> Limits {
+    Limits {
+        bytes: limits.client_message_bytes,
+        depth: limits.message_depth,
+        members: limits.message_members,
+        // Longer than any number a JSON implementation keeps; bounds what one token can cost.
+        number_bytes: 1_024,
+    }
+}
+
+fn unix_seconds() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs())
 }

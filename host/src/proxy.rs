@@ -1,8 +1,17 @@
 //! The phases of a call, in order. No wasm, no transport and no era in here.
 
+mod call;
+mod definitions;
 mod link;
+mod list;
+pub mod methods;
+mod outgoing;
+pub mod rescue;
+mod snapshot;
 
 pub use link::{CallScope, Link, Opening};
+pub use outgoing::Filtered;
+pub use snapshot::{Snapshot, method_kinds};
 
 use futures_util::future::BoxFuture;
 

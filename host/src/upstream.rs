@@ -3,6 +3,20 @@
 //! A connection re-mints ids and progress tokens, so that no two clients ever meet in them, and
 //! gives back the caller's own.
 
+mod backoff;
+mod child;
+mod command;
+mod framing;
+mod gate;
+mod http;
+mod hub;
+mod inbox;
+mod legacy;
+mod pool;
+mod sse;
+mod stdio;
+mod wire;
+
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::filter::{CallView, Principal, Rejection};
 use crate::jsonrpc::{Message, Violation};
 use crate::proxy::Downlink;
+pub use pool::Upstreams;
 
 /// One initialized connection to a server.
 pub trait Connection: Send + Sync + 'static {
@@ -64,13 +79,13 @@ pub struct Reply {
     /// A result or an error.
     pub message: Message,
     /// HTTP status and headers; none on stdio.
-    pub head: Option<(u16, Arc<http::HeaderMap>)>,
+    pub head: Option<(u16, Arc<::http::HeaderMap>)>,
 }
 
 /// The `upstream` filters, as a connection sees them: called for every outgoing HTTP exchange.
 pub trait Outgoing: Send + Sync + 'static {
     /// Returns the headers to send besides the transport's own.
-    fn exchange(&self, draft: ExchangeDraft) -> BoxFuture<'_, Result<http::HeaderMap, Rejection>>;
+    fn exchange(&self, draft: ExchangeDraft) -> BoxFuture<'_, Result<::http::HeaderMap, Rejection>>;
     /// The call it is for, if any.
     fn call(&self) -> Option<Arc<CallView>>;
     /// For whom.
@@ -191,21 +206,5 @@ pub struct Lease {
     _release: Box<dyn Send + Sync>,
 }
 
-/// All connections to all servers, and their bounds.
-pub struct Upstreams {}
-
-#[expect(unused_variables, reason = "skeleton")]
-impl Upstreams {
-    /// Nothing is started until asked for.
-    pub fn new(config: Arc<crate::config::Config>) -> Upstreams {
-        todo!()
-    }
-    /// The open connection of that owner, or a new one.
-    pub async fn connect(&self, hello: Hello) -> Result<Lease, UpstreamError> {
-        todo!()
-    }
-    /// Ends all connections; children get their grace period. Waits for them.
-    pub async fn shutdown(&self) {
-        todo!()
-    }
-}
+#[cfg(test)]
+mod tests;

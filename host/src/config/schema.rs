@@ -228,12 +228,36 @@ pub struct Plugins {
 }
 
 /// Whether plugins that no filter names join the chain, and what they may do.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct AutoAttach {
     /// Whether they do.
     pub enabled: bool,
     /// The most that such a plugin is granted, whatever its own file asks for.
     pub max_grants: Grants,
+}
+
+impl JsonSchema for AutoAttach {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "AutoAttach".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let grants = generator.subschema_for::<Grants>();
+        schemars::json_schema!({
+            "description": "Whether plugins that no filter names join the chain (true or false), or a map that also says what they may do.",
+            "anyOf": [
+                { "type": "boolean" },
+                {
+                    "type": "object",
+                    "properties": {
+                        "enabled": { "type": "boolean", "default": true, "description": "Whether they do." },
+                        "max_grants": grants,
+                    },
+                    "additionalProperties": false,
+                },
+            ],
+        })
+    }
 }
 
 impl<'de> Deserialize<'de> for AutoAttach {

@@ -89,6 +89,18 @@ impl Message {
     pub fn error(id: Option<&[u8]>, code: i32, message: &str, data: Option<&[u8]>) -> Message {
         todo!()
     }
+    /// A response whose `error` member is given as raw JSON.
+    pub fn response_error(id: &[u8], error: &[u8]) -> Message {
+        todo!()
+    }
+    /// An error without `id`, for what could not be attributed; `error` is raw JSON.
+    pub fn bare_error(error: &[u8]) -> Message {
+        todo!()
+    }
+    /// The same response with the array `result.<list>` made of these items (raw JSON).
+    pub fn with_items(&self, list: &str, items: &[Bytes]) -> Message {
+        todo!()
+    }
     /// The exact bytes.
     pub fn bytes(&self) -> &Bytes {
         &self.bytes

@@ -1,13 +1,26 @@
 //! A client's standing on one server, from `initialize` to the end of its session.
+//!
+//! The connection behind it may die and be made anew: what the client set up on it (log level,
+//! subscriptions) is kept here and said again, so that the next call just works.
 
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use tokio::sync::{OnceCell, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use super::Downlink;
-use crate::filter::Caller;
+use super::definitions::Definitions;
+use super::outgoing::Filtered;
+use super::{Downlink, Snapshot, methods};
+use crate::config::Isolation;
+use crate::filter::{Caller, ItemKind};
+use crate::gateway::Gateway;
 use crate::jsonrpc::Message;
+use crate::upstream::{Connection, Hello, Lease, Outgoing, Owner, UpstreamCall, UpstreamError};
 
 /// What opens a [`Link`].
 pub struct Opening {
@@ -35,25 +48,319 @@ pub struct CallScope {
 
 /// A client's standing on one server.
 pub struct Link {
-    #[expect(dead_code, reason = "skeleton")]
-    server: Arc<str>,
+    pub(super) gateway: Arc<Gateway>,
+    pub(super) server: Arc<str>,
+    owner: Owner,
+    params: Bytes,
+    opener: Arc<Caller>,
+    downlink: Arc<Watched>,
+    lease: Mutex<Option<Arc<Lease>>>,
+    reconnecting: Semaphore,
+    definitions: Mutex<HashMap<ItemKind, Arc<Reading>>>,
+    /// Counts list changes: what was read before one is not kept after it.
+    epoch: AtomicU64,
+    level: Mutex<Option<Message>>,
+    subscriptions: Mutex<BTreeSet<String>>,
+    closed: AtomicBool,
 }
 
-#[expect(unused_variables, reason = "skeleton")]
+/// One reading of a server's definitions of one kind, shared by all who wait for it.
+struct Reading {
+    generation: u64,
+    epoch: u64,
+    cell: OnceCell<Arc<Definitions>>,
+}
+
+/// Subscriptions that are said again after a reconnection; beyond it they must be made anew.
+const SUBSCRIPTIONS: usize = 1_000;
+
 impl Link {
-    /// Passes one request through the chain and returns the answer with the request's own id.
-    /// None if it was cancelled: then the client gets no answer. Never called with `initialize` or `ping`.
-    pub async fn call(self: &Arc<Self>, request: Message, scope: CallScope) -> Option<Message> {
-        todo!()
+    /// Connects and initializes.
+    pub(crate) async fn open(gateway: Arc<Gateway>, opening: Opening) -> Result<Arc<Link>, UpstreamError> {
+        let Opening { server, session, caller, params, downlink } = opening;
+        let isolation = gateway.config().servers.get(&*server).map(|s| s.isolation).unwrap_or_default();
+        let owner = match (isolation, &caller.principal) {
+            (Isolation::Shared, _) => Owner::Shared,
+            (Isolation::Principal, Some(p)) => Owner::Principal(p.issuer.clone(), p.id.clone()),
+            _ => Owner::Session(session),
+        };
+        let watched =
+            Arc::new(Watched { inner: downlink, shared: owner == Owner::Shared, link: OnceLock::new() });
+        let link = Arc::new(Link {
+            gateway,
+            server,
+            owner,
+            params,
+            opener: caller,
+            downlink: watched.clone(),
+            lease: Mutex::new(None),
+            reconnecting: Semaphore::new(1),
+            definitions: Mutex::default(),
+            epoch: AtomicU64::new(0),
+            level: Mutex::new(None),
+            subscriptions: Mutex::default(),
+            closed: AtomicBool::new(false),
+        });
+        let _ = watched.link.set(Arc::downgrade(&link));
+        link.connection().await?;
+        Ok(link)
+    }
+
+    /// The server it leads to.
+    pub fn server(&self) -> &Arc<str> {
+        &self.server
     }
 
     /// Passes a notification of the client on. `notifications/cancelled` is the transport's own matter.
     pub async fn notify(self: &Arc<Self>, notification: Message, caller: Arc<Caller>) {
-        todo!()
+        let connection = match lock(&self.lease).clone() {
+            Some(lease) if lease.connection.closed().is_none() => lease,
+            // Whatever it is about died with the connection.
+            _ => return,
+        };
+        let snapshot = self.gateway.snapshot();
+        let method = notification.method().unwrap_or_default();
+        if method == "notifications/initialized" {
+            return; // The connection said its own when it was initialized.
+        }
+        let Some(outgoing) = self.outgoing(&snapshot, Arc::from(method), &caller) else { return };
+        if let Err(error) = connection.connection.notify(notification, outgoing).await {
+            tracing::debug!(server = %self.server, %error, "a notification did not reach the server");
+        }
     }
 
     /// Ends it: lets go of the connection (and with it of a child that nobody else uses).
     pub fn close(&self) {
-        todo!()
+        self.closed.store(true, Ordering::Release);
+        lock(&self.lease).take();
     }
+
+    /// Tells the client that lists may look different now: after a reload that changed filters.
+    pub(crate) fn lists_changed(&self) {
+        self.forget(None);
+        for method in [
+            "notifications/tools/list_changed",
+            "notifications/prompts/list_changed",
+            "notifications/resources/list_changed",
+        ] {
+            let capability = method.split('/').nth(1).unwrap_or_default();
+            if self.has_capability(capability) {
+                self.downlink.inner.notify(Message::notification(method, None));
+            }
+        }
+    }
+
+    /// The open connection, made anew if it died.
+    pub(crate) async fn connection(&self) -> Result<Arc<dyn Connection>, UpstreamError> {
+        if let Some(open) = self.open_connection() {
+            return Ok(open);
+        }
+        let gone = |reason: &str| UpstreamError::Gone {
+            server: self.server.clone(),
+            reason: reason.to_owned(),
+            may_have_run: false,
+        };
+        let _one_at_a_time = self.reconnecting.acquire().await.map_err(|_| gone("is being let go"))?;
+        if let Some(open) = self.open_connection() {
+            return Ok(open);
+        }
+        if self.closed.load(Ordering::Acquire) {
+            return Err(gone("was let go: the session ended"));
+        }
+        let snapshot = self.gateway.snapshot();
+        let outgoing = self
+            .outgoing(&snapshot, Arc::from("initialize"), &self.opener)
+            .ok_or_else(|| gone("is not served any more"))?;
+        let again = lock(&self.lease).take().is_some();
+        let hello = Hello {
+            server: self.server.clone(),
+            owner: self.owner.clone(),
+            params: self.params.clone(),
+            downlink: self.downlink.clone(),
+            outgoing: outgoing.clone(),
+        };
+        let lease = Arc::new(self.gateway.upstreams().connect(hello).await?);
+        let connection = lease.connection.clone();
+        if again {
+            self.forget(None);
+            self.say_again(&connection, &outgoing).await;
+        }
+        *lock(&self.lease) = Some(lease);
+        if self.closed.load(Ordering::Acquire) {
+            lock(&self.lease).take();
+            return Err(gone("was let go: the session ended"));
+        }
+        Ok(connection)
+    }
+
+    /// Remembers what a successful call set up on the connection.
+    pub(super) fn remember(&self, method: &str, request: &Message) {
+        let uri = || request.param_text("uri").map(std::borrow::Cow::into_owned);
+        match method {
+            "logging/setLevel" => *lock(&self.level) = Some(request.clone()),
+            "resources/subscribe" => {
+                let mut subscriptions = lock(&self.subscriptions);
+                if subscriptions.len() < SUBSCRIPTIONS {
+                    subscriptions.extend(uri());
+                }
+            }
+            "resources/unsubscribe" => {
+                if let Some(uri) = uri() {
+                    lock(&self.subscriptions).remove(&uri);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The definitions of one kind, read once per generation and list change.
+    pub(super) async fn definitions<E>(
+        &self,
+        kind: ItemKind,
+        generation: u64,
+        not_before: Option<Instant>,
+        read: impl AsyncFnOnce() -> Result<Definitions, E>,
+    ) -> Result<Arc<Definitions>, E> {
+        let epoch = self.epoch.load(Ordering::Acquire);
+        let reading = {
+            let mut all = lock(&self.definitions);
+            let fresh = |r: &&Arc<Reading>| {
+                r.generation == generation
+                    && r.epoch == epoch
+                    && !r.cell.get().is_some_and(|d| not_before.is_some_and(|t| d.read < t))
+            };
+            match all.get(&kind).filter(fresh) {
+                Some(reading) => reading.clone(),
+                None => {
+                    let reading = Arc::new(Reading { generation, epoch, cell: OnceCell::new() });
+                    all.insert(kind, reading.clone());
+                    reading
+                }
+            }
+        };
+        reading.cell.get_or_try_init(async || read().await.map(Arc::new)).await.cloned()
+    }
+
+    /// The `upstream` filters for exchanges of this link. None if the server is not served any more.
+    pub(super) fn outgoing(
+        &self,
+        snapshot: &Snapshot,
+        method: Arc<str>,
+        caller: &Caller,
+    ) -> Option<Arc<dyn Outgoing>> {
+        let chain = snapshot.chain(&self.server)?.clone();
+        let principal = if self.is_shared() { None } else { caller.principal.clone() };
+        Some(Arc::new(Filtered { server: self.server.clone(), chain, method, call: None, principal }))
+    }
+
+    /// A call's downlink, watched like the session's: list changes come on either.
+    pub(super) fn watched(self: &Arc<Self>, inner: Arc<dyn Downlink>) -> Arc<dyn Downlink> {
+        let link = OnceLock::from(Arc::downgrade(self));
+        Arc::new(Watched { inner, shared: self.is_shared(), link })
+    }
+
+    /// Whether several clients use the connection.
+    pub(super) fn is_shared(&self) -> bool {
+        self.owner == Owner::Shared
+    }
+
+    /// Whether the server said it has this capability (`tools`, `prompts`, `resources` …).
+    pub(super) fn has_capability(&self, name: &str) -> bool {
+        let lease = lock(&self.lease).clone();
+        lease.is_some_and(|lease| {
+            let pointer = format!("/capabilities/{name}");
+            crate::jsonrpc::get(&lease.connection.handshake().result, &pointer).is_some()
+        })
+    }
+
+    fn open_connection(&self) -> Option<Arc<dyn Connection>> {
+        let lease = lock(&self.lease).clone()?;
+        lease.connection.closed().is_none().then(|| lease.connection.clone())
+    }
+
+    fn forget(&self, kind: Option<ItemKind>) {
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+        let mut definitions = lock(&self.definitions);
+        match kind {
+            Some(kind) => drop(definitions.remove(&kind)),
+            None => definitions.clear(),
+        }
+    }
+
+    /// Log level and subscriptions, on a connection that replaces one that died.
+    async fn say_again(&self, connection: &Arc<dyn Connection>, outgoing: &Arc<dyn Outgoing>) {
+        let level = lock(&self.level).clone();
+        let uris: Vec<_> = lock(&self.subscriptions).iter().cloned().collect();
+        let subscribe = |uri: &String| {
+            let params = [b"{\"uri\":".as_slice(), &crate::jsonrpc::escape(uri), b"}"].concat();
+            Message::request(b"0", "resources/subscribe", Some(&params))
+        };
+        for message in level.into_iter().chain(uris.iter().map(subscribe)) {
+            let deadline = Instant::now() + Duration::from_secs(self.gateway.config().limits.connect_seconds);
+            let call = UpstreamCall {
+                message,
+                downlink: self.downlink.clone(),
+                cancel: CancellationToken::new(),
+                deadline,
+                hard_deadline: deadline,
+                outgoing: outgoing.clone(),
+            };
+            if let Err(error) = connection.call(call).await {
+                tracing::warn!(server = %self.server, %error, "could not restore a session's state after reconnecting");
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// The session's downlink, watched for what makes cached definitions stale.
+struct Watched {
+    inner: Arc<dyn Downlink>,
+    shared: bool,
+    link: OnceLock<Weak<Link>>,
+}
+
+impl Downlink for Watched {
+    fn notify(&self, notification: Message) {
+        if let Some(link) = self.link.get().and_then(Weak::upgrade) {
+            match notification.method() {
+                Some("notifications/tools/list_changed") => link.forget(Some(ItemKind::Tool)),
+                Some("notifications/prompts/list_changed") => link.forget(Some(ItemKind::Prompt)),
+                Some("notifications/resources/list_changed") => {
+                    link.forget(Some(ItemKind::Resource));
+                    link.forget(Some(ItemKind::ResourceTemplate));
+                }
+                // On a shared connection others subscribed as well. The URI may be below the one
+                // subscribed to (specification 2025-11-25, resources).
+                Some("notifications/resources/updated") if self.shared => {
+                    let uri = notification.param_text("uri").unwrap_or_default();
+                    if !lock(&link.subscriptions).iter().any(|mine| uri.starts_with(mine.as_str())) {
+                        return;
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.inner.notify(notification);
+    }
+
+    fn ask(&self, request: Message) -> BoxFuture<'_, Message> {
+        self.inner.ask(request)
+    }
+}
+
+/// Every method of the table leads to a kind's list through this.
+pub(super) fn list_of(kind: ItemKind) -> Option<methods::List> {
+    methods::definitions_of(kind)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Every critical section writes one value, so a panic cannot leave one half-written.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,0 +1,249 @@
+//! The command line: what can be asked, and how answers and errors are said.
+//!
+//! One file per subcommand. stdout is for what was asked for; everything else goes to stderr.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+
+mod banner;
+mod check;
+mod config;
+mod explain;
+mod logging;
+mod plugin;
+mod probe;
+mod report;
+mod seam;
+mod serve;
+mod signals;
+mod table;
+
+/// What a program that ends says about itself.
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.";
+
+const HELP: &str = "\
+Examples:
+  lockgate serve                         serve what ./lockgate.yaml describes
+  lockgate check                         why does it not work?
+  lockgate plugin inspect redact.wasm    what does this plugin do and want?
+
+A configuration to begin with (lockgate.yaml):
+  servers:
+    notes: { command: node, args: [server.js] }
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.";
+
+/// A programmable proxy for the Model Context Protocol
+#[derive(Debug, Parser)]
+#[command(name = "lockgate", version, after_help = HELP, disable_help_subcommand = true, disable_help_flag = true)]
+struct Cli {
+    /// Print help
+    // One form of help, the one that fits a screen, for -h and --help.
+    #[arg(short, long, global = true, action = clap::ArgAction::HelpShort)]
+    help: Option<bool>,
+    #[command(flatten)]
+    logging: logging::Options,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run as a server in front of the configured MCP servers
+    Serve(serve::Arguments),
+    /// Load everything, connect to every server, and say what works and what does not
+    Check(check::Arguments),
+    /// Build, inspect and explain plugins
+    #[command(subcommand)]
+    Plugin(PluginCommand),
+    /// Print the configuration's schema, or the configuration as it takes effect
+    #[command(subcommand)]
+    Config(config::Command),
+    /// Prepares one plugin in a process of its own; Lockgate calls this itself
+    #[command(hide = true)]
+    PluginPrepare,
+}
+
+/// Write and understand plugins
+#[derive(Debug, Subcommand)]
+enum PluginCommand {
+    /// Build a plugin from its source into a component
+    Build(BuildArguments),
+    /// Show what a plugin exports, imports and wants, without running it
+    Inspect(plugin::Arguments),
+    /// Tell which filters a call would pass, in which order, and why
+    Explain(explain::Arguments),
+}
+
+/// `lockgate plugin build`
+#[derive(Debug, Args)]
+#[command(after_help = "Example: lockgate plugin build ./my-filter --out ./plugins/my-filter.wasm")]
+pub struct BuildArguments {
+    /// The plugin's folder
+    #[arg(default_value = ".", value_name = "FOLDER")]
+    pub source: PathBuf,
+    /// Where to write the component; beside the source's build output if not given
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+/// For whom output is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people
+    #[default]
+    Text,
+    /// For programs
+    Json,
+}
+
+/// `--config`, as every command has it that reads a configuration.
+#[derive(Clone, Debug, Args)]
+pub struct ConfigFile {
+    /// The configuration: .yaml, .json or .toml; `-` reads standard input
+    #[arg(long, short, value_name = "FILE", default_value = crate::config::DEFAULT_FILE, env = "LOCKGATE_CONFIG", hide_env = true)]
+    pub config: PathBuf,
+}
+
+/// Does what the arguments of this process ask for.
+pub fn run() -> ExitCode {
+    report::install_panic_message();
+    let command = Cli::command().mut_subcommands(|c| c.disable_help_subcommand(true));
+    let matches = match command.try_get_matches() {
+        Ok(matches) => matches,
+        Err(error) => {
+            // Help and version come here as well; clap knows which stream and which code.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(2);
+        }
+    };
+    let Some(command) = cli.command else {
+        let _ = Cli::command().print_help();
+        return ExitCode::SUCCESS;
+    };
+    // The child that prepares a plugin talks to its parent over pipes and logs nothing of its own.
+    if !matches!(command, Command::PluginPrepare)
+        && let Err(message) = logging::install(&cli.logging)
+    {
+        report::usage(&message);
+        return ExitCode::from(2);
+    }
+    let outcome = match command {
+        Command::Serve(arguments) => serve::run(arguments, &cli.logging),
+        Command::Check(arguments) => check::run(arguments),
+        Command::Plugin(PluginCommand::Build(arguments)) => seam::build(arguments),
+        Command::Plugin(PluginCommand::Inspect(arguments)) => plugin::run(arguments),
+        Command::Plugin(PluginCommand::Explain(arguments)) => explain::run(arguments),
+        Command::Config(command) => config::run(command),
+        Command::PluginPrepare => Ok(crate::plugin::prepare::run_prepare()),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            report::failure(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Writes to stdout. A reader that went away (`| head`) is no error.
+fn print(text: &str) -> anyhow::Result<()> {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => Ok(other?),
+    }
+}
+
+/// Refuses a server that the configuration does not have.
+fn known_server(loaded: &crate::config::Loaded, name: &str) -> anyhow::Result<()> {
+    let servers = &loaded.config.servers;
+    match servers.get(name) {
+        Some(server) if !server.disabled => Ok(()),
+        Some(_) => anyhow::bail!(
+            "server `{name}` is disabled in {}\n  remove `disabled` to serve it",
+            loaded.path.display()
+        ),
+        None => {
+            let names = || servers.keys().map(String::as_str);
+            let tip = crate::config::problem::nearest(name, names())
+                .map(|near| format!("; did you mean `{near}`?"))
+                .unwrap_or_default();
+            let all = crate::config::problem::quoted(names());
+            anyhow::bail!("no server `{name}` in {}{tip}\n  configured servers: {all}", loaded.path.display())
+        }
+    }
+}
+
+/// The runtime that everything asynchronous runs on.
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    use anyhow::Context;
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start worker threads")
+}
+
+/// `30s`, `500ms`, `2m`; a bare number means seconds.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().map_err(|_| "write it like 30s, 500ms or 2m".to_owned())?;
+    let duration = match unit {
+        "ms" => Duration::from_millis(number),
+        "" | "s" => Duration::from_secs(number),
+        "m" => Duration::from_secs(number.saturating_mul(60)),
+        _ => return Err(format!("`{unit}` is no unit; write it like 30s, 500ms or 2m")),
+    };
+    if duration.is_zero() || duration > Duration::from_secs(3600) {
+        return Err("allowed is more than nothing and up to 60m".to_owned());
+    }
+    Ok(duration)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_commands_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_an_example_and_its_help_fits_a_screen() {
+        fn walk(command: &clap::Command, path: &str) {
+            for sub in command.get_subcommands().filter(|c| !c.is_hide_set()) {
+                let path = format!("{path} {}", sub.get_name());
+                let help = sub.clone().term_width(100).render_help().to_string();
+                assert!(help.lines().count() <= 40, "{path} has {} lines:\n{help}", help.lines().count());
+                if sub.get_subcommands().next().is_none() {
+                    assert!(help.contains("Example"), "{path} has no example:\n{help}");
+                }
+                walk(sub, &path);
+            }
+        }
+        let mut command = Cli::command();
+        command.build();
+        walk(&command, "lockgate");
+    }
+
+    #[test]
+    fn durations_have_units() {
+        assert_eq!(parse_duration("30s"), Ok(Duration::from_secs(30)));
+        assert_eq!(parse_duration("7"), Ok(Duration::from_secs(7)));
+        assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
+        for bad in ["", "s", "0s", "-1s", "5h", "1.5s", "99999999999999999999s", "61m"] {
+            assert!(parse_duration(bad).is_err(), "{bad}");
+        }
+    }
+}

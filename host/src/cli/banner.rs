@@ -1,0 +1,124 @@
+//! The first lines of `serve`: what is served, where, for which servers, with which filters.
+
+use std::net::SocketAddr;
+
+use super::seam::FilterReport;
+use crate::config::locate::KeyPath;
+use crate::config::{Loaded, Server};
+
+/// Longest description of a server's command, in characters.
+const COMMAND_WIDTH: usize = 60;
+
+/// Where clients come in.
+#[derive(Clone, Copy, Debug)]
+pub enum Entrance<'a> {
+    /// Over HTTP.
+    Http(SocketAddr),
+    /// Over stdin and stdout, to one server.
+    Stdio(&'a str),
+}
+
+/// The lines, without `ready`.
+pub fn banner(loaded: &Loaded, filters: &[FilterReport], entrance: Entrance<'_>) -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    let served = loaded.config.servers.iter().filter(|(_, server)| !server.disabled);
+    let mut text = match entrance {
+        Entrance::Http(address) => {
+            let mut text = format!("lockgate {version} on http://{address}\n");
+            let rows: Vec<Vec<String>> = served
+                .map(|(name, server)| {
+                    let reach = reach(loaded, name, server);
+                    vec![format!("  http://{address}/{name}/mcp"), format!("{name} ({reach})")]
+                })
+                .collect();
+            text.push_str(&super::table::layout(&rows));
+            text
+        }
+        Entrance::Stdio(name) => {
+            let reach = loaded.config.servers.get(name).map(|s| reach(loaded, name, s)).unwrap_or_default();
+            format!("lockgate {version} on stdio\n  {name} ({reach})\n")
+        }
+    };
+    let names: Vec<&str> = filters.iter().map(|filter| filter.name.as_str()).collect();
+    let chain = if names.is_empty() { "none".to_owned() } else { names.join(" → ") };
+    text.push_str(&format!("  filters: {chain}\n"));
+    text
+}
+
+/// How a server is reached, without anything that a variable may have put there.
+pub fn reach(loaded: &Loaded, name: &str, server: &Server) -> String {
+    let path = KeyPath::of(["servers", name]);
+    let written = |key: &str| loaded.written(&path.key(key));
+    if let Some(url) = &server.url {
+        let shown = written("url").and_then(|w| w.as_str().map(str::to_owned)).unwrap_or_else(|| url.clone());
+        // Keys of services that know no better stand in queries.
+        return shown.split(['?', '#']).next().unwrap_or_default().to_owned();
+    }
+    let mut words = Vec::new();
+    let command = server.command.as_deref().unwrap_or_default();
+    words.push(command.rsplit('/').next().unwrap_or(command).to_owned());
+    match written("args") {
+        Some(args) => {
+            words.extend(args.as_array().into_iter().flatten().filter_map(|a| a.as_str().map(str::to_owned)))
+        }
+        None => words.extend(server.args.iter().cloned()),
+    }
+    let line: String = words.join(" ").chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if line.chars().count() > COMMAND_WIDTH {
+        format!("stdio: {}…", line.chars().take(COMMAND_WIDTH).collect::<String>())
+    } else {
+        format!("stdio: {line}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::expand::Variables;
+    use crate::config::load::load_text;
+    use crate::config::locate::Format;
+    use crate::filter::Hooks;
+
+    struct Hush;
+
+    impl Variables for Hush {
+        fn get(&self, _: &str) -> Result<Option<String>, String> {
+            Ok(Some("hush".into()))
+        }
+    }
+
+    fn filter(name: &str) -> FilterReport {
+        FilterReport {
+            name: name.into(),
+            plugin: name.into(),
+            version: None,
+            file: None,
+            hooks: Hooks::default(),
+            problems: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn it_says_what_is_served_where_and_with_which_filters() {
+        let text = "servers:\n  notes: { command: ./bin/node, args: [server.js, '--user=${X}'] }\n\
+                    \u{20} far: { url: 'https://mcp.example.com/mcp?key=${X}' }\n  off: { command: x, disabled: true }\n";
+        let loaded = load_text(text, Format::Yaml, Path::new("c.yaml"), Path::new("/"), &Hush).unwrap();
+        let entrance = Entrance::Http("127.0.0.1:8080".parse().unwrap());
+        let said = banner(&loaded, &[filter("tool-filter"), filter("redact")], entrance);
+        let expected = format!(
+            "lockgate {} on http://127.0.0.1:8080\n\
+             \u{20} http://127.0.0.1:8080/far/mcp    far (https://mcp.example.com/mcp)\n\
+             \u{20} http://127.0.0.1:8080/notes/mcp  notes (stdio: node server.js --user=${{X}})\n\
+             \u{20} filters: tool-filter → redact\n",
+            env!("CARGO_PKG_VERSION")
+        );
+        assert_eq!(said, expected);
+        let said = banner(&loaded, &[], Entrance::Stdio("notes"));
+        assert!(
+            said.contains("on stdio\n  notes (stdio: node") && said.ends_with("filters: none\n"),
+            "{said}"
+        );
+    }
+}

@@ -1,0 +1,90 @@
+//! A look at the servers before `ready`: the ones that must work, and commands that do not exist.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::bail;
+use futures_util::future::join_all;
+
+use super::super::probe::probe;
+use super::super::seam::Stack;
+use crate::config::{Loaded, Server};
+
+/// Connects to servers with `required: true`, and warns of commands that cannot be started. Other
+/// servers are connected to when somebody asks for them.
+///
+/// # Errors
+/// A required server does not work. All of them are named.
+pub async fn check(loaded: &Loaded, stack: &Stack) -> anyhow::Result<()> {
+    let served = || loaded.config.servers.iter().filter(|(_, server)| !server.disabled);
+    for (name, server) in served().filter(|(_, server)| !server.required) {
+        if let Some(problem) = missing_command(server) {
+            tracing::warn!("server `{name}` will not start: {problem}");
+        }
+    }
+    let timeout = Duration::from_secs(loaded.config.limits.call_seconds);
+    let probes = served().filter(|(_, server)| server.required).map(|(name, _)| async move {
+        let found = probe(stack.upstreams(), Arc::from(name.as_str()), stack.outgoing(name), timeout).await;
+        found.err()
+    });
+    let broken: Vec<String> = join_all(probes).await.into_iter().flatten().collect();
+    if broken.is_empty() {
+        return Ok(());
+    }
+    bail!("{}\n  it is `required`: repair it, or remove `required` to serve the others", broken.join("\n"))
+}
+
+/// Why a server's command cannot be started, as far as a look at the files tells.
+pub fn missing_command(server: &Server) -> Option<String> {
+    let command = server.command.as_deref()?;
+    if command.contains('/') {
+        let path = Path::new(command);
+        return match std::fs::metadata(path) {
+            Err(e) => Some(format!("{command}: {}", crate::config::expand::plain(&e))),
+            Ok(meta) if !meta.is_file() => Some(format!("{command} is no file")),
+            Ok(meta) if !executable(&meta) => Some(format!("{command} may not be executed (chmod +x)")),
+            Ok(_) => None,
+        };
+    }
+    let own = std::env::var_os("PATH").unwrap_or_default();
+    let searched = server.env.get("PATH").map_or(own, std::ffi::OsString::from);
+    let found = std::env::split_paths(&searched)
+        .map(|folder: PathBuf| folder.join(command))
+        .any(|file| std::fs::metadata(file).is_ok_and(|meta| meta.is_file() && executable(&meta)));
+    let searched = searched.to_string_lossy();
+    (!found).then(|| format!("no command `{command}` in the PATH, which is {searched}"))
+}
+
+fn executable(meta: &std::fs::Metadata) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    meta.permissions().mode() & 0o111 != 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(command: &str) -> Server {
+        Server { command: Some(command.into()), ..Server::default() }
+    }
+
+    #[test]
+    fn commands_that_cannot_start_are_found() {
+        assert_eq!(missing_command(&server("sh")), None);
+        assert_eq!(missing_command(&server("/bin/sh")), None);
+        assert!(
+            missing_command(&server("no-such-command-7f3a")).unwrap().contains("in the PATH, which is /")
+        );
+        assert!(missing_command(&server("/no/such")).unwrap().contains("no such file"));
+        assert!(missing_command(&server("/etc")).unwrap().contains("is no file"));
+        let folder = tempfile::tempdir().unwrap();
+        let plain = folder.path().join("plain");
+        std::fs::write(&plain, "").unwrap();
+        let said = missing_command(&server(plain.to_str().unwrap()));
+        assert!(said.unwrap().contains("may not be executed"));
+        let mut elsewhere = server("sh");
+        elsewhere.env.insert("PATH".into(), "/nowhere".into());
+        assert!(missing_command(&elsewhere).unwrap().ends_with("/nowhere"));
+    }
+}

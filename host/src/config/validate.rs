@@ -1,0 +1,495 @@
+//! Checks that no schema can express: names, references between sections, sane bounds.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use globset::Glob;
+
+use super::locate::{KeyPath, Node};
+use super::problem::{Problem, nearest, quoted};
+use super::{Config, FilterEntry, Server, Transport};
+
+mod limits;
+
+/// Words that are paths of Lockgate's own and so cannot name a server.
+pub const RESERVED: [&str; 9] =
+    ["mcp", "sse", "message", "admin", "health", "healthz", "livez", "readyz", "stream"];
+
+/// The methods a filter can be matched on. An unknown one is warned of, not refused: servers may
+/// have methods of their own.
+const METHODS: [&str; 29] = [
+    "initialize",
+    "ping",
+    "tools/list",
+    "tools/call",
+    "prompts/list",
+    "prompts/get",
+    "resources/list",
+    "resources/templates/list",
+    "resources/read",
+    "resources/subscribe",
+    "resources/unsubscribe",
+    "completion/complete",
+    "logging/setLevel",
+    "tasks/get",
+    "tasks/list",
+    "tasks/result",
+    "tasks/cancel",
+    "sampling/createMessage",
+    "elicitation/create",
+    "roots/list",
+    "notifications/initialized",
+    "notifications/cancelled",
+    "notifications/progress",
+    "notifications/message",
+    "notifications/roots/list_changed",
+    "notifications/tools/list_changed",
+    "notifications/prompts/list_changed",
+    "notifications/resources/list_changed",
+    "notifications/resources/updated",
+];
+
+/// Returns errors and warnings. `tree` gives them their places.
+pub fn validate(config: &Config, tree: &Node) -> (Vec<Problem>, Vec<Problem>) {
+    let mut check = Check { config, tree, errors: Vec::new(), warnings: Vec::new() };
+    check.servers();
+    check.secrets();
+    check.filters();
+    check.http();
+    limits::check(&mut check);
+    (check.errors, check.warnings)
+}
+
+/// Refuses to serve everybody who can reach the machine. Asked once the plugins are loaded, because
+/// only then it is known whether any filter authenticates.
+///
+/// # Errors
+/// The listen address is not a loopback address, nothing authenticates, and
+/// `http.allow_unauthenticated` is off. The text names the two ways to proceed.
+pub fn check_exposure(config: &Config, has_authenticate: bool) -> Result<(), Problem> {
+    let address = config.listen_address();
+    if address.ip().is_loopback() || has_authenticate || config.http.allow_unauthenticated {
+        return Ok(());
+    }
+    Err(Problem::general(format!(
+        "refusing to listen on {address}: other machines can reach it, and no filter authenticates"
+    ))
+    .help("either add a filter that authenticates, such as api-key-auth:")
+    .help("  filters: [{ plugin: api-key-auth, config: { keys: [{ name: me, sha256: \"…\" }] } }]")
+    .help("or let everybody in on purpose:")
+    .help("  http: { allow_unauthenticated: true }"))
+}
+
+struct Check<'a> {
+    config: &'a Config,
+    tree: &'a Node,
+    errors: Vec<Problem>,
+    warnings: Vec<Problem>,
+}
+
+impl Check<'_> {
+    fn error(&mut self, path: &KeyPath, message: impl Into<String>, help: impl Into<String>) {
+        let problem = Problem::at(self.tree.place(path), message).help(help);
+        self.errors.push(problem);
+    }
+
+    fn warn(&mut self, path: &KeyPath, message: impl Into<String>, help: impl Into<String>) {
+        let problem = Problem::at(self.tree.place(path), message).help(help);
+        self.warnings.push(problem);
+    }
+
+    fn servers(&mut self) {
+        let config = self.config;
+        if config.servers.values().all(|server| server.disabled) {
+            let message = if config.servers.is_empty() {
+                "no server is configured"
+            } else {
+                "every server is disabled"
+            };
+            self.error(
+                &KeyPath::of(["servers"]),
+                message,
+                "name at least one: `servers: { notes: { command: node, args: [server.js] } }`",
+            );
+        }
+        let mut folded: BTreeMap<String, &str> = BTreeMap::new();
+        for (name, server) in &config.servers {
+            let path = KeyPath::of(["servers", name]);
+            if let Some(reason) = bad_server_name(name) {
+                self.error(
+                    &path,
+                    format!("server name `{name}` {reason}"),
+                    "the name becomes part of a URL and of tool names; choose another",
+                );
+            }
+            if let Some(other) = folded.insert(name.to_lowercase(), name) {
+                self.error(
+                    &path,
+                    format!("server names `{other}` and `{name}` differ only in case"),
+                    "URLs would be mistaken for each other; rename one",
+                );
+            }
+            self.server(&path, name, server);
+        }
+    }
+
+    fn server(&mut self, path: &KeyPath, name: &str, server: &Server) {
+        let quoted_name = format!("server `{name}`");
+        match (&server.command, &server.url) {
+            (None, None) => self.error(
+                path,
+                format!("{quoted_name} has neither `command` nor `url`"),
+                "give `command` for a program to start, or `url` for a Streamable HTTP server",
+            ),
+            (Some(_), Some(_)) => self.error(
+                &path.key("url"),
+                format!("{quoted_name} has both `command` and `url`"),
+                "keep the one that is meant; two servers need two names",
+            ),
+            (Some(command), None) => {
+                if command.trim().is_empty() {
+                    self.error(
+                        &path.key("command"),
+                        format!("{quoted_name}: `command` is empty"),
+                        "name the program",
+                    );
+                } else if command.contains(char::is_whitespace)
+                    && server.args.is_empty()
+                    && !command.contains('/')
+                {
+                    self.error(
+                        &path.key("command"),
+                        format!("{quoted_name}: `command` has arguments in it"),
+                        "there is no shell: put what follows the program into `args: [...]`",
+                    );
+                }
+                if !server.headers.is_empty() {
+                    self.error(
+                        &path.key("headers"),
+                        format!("{quoted_name}: `headers` need a `url`"),
+                        "remove them",
+                    );
+                }
+                if server.transport == Transport::HttpOnly {
+                    self.error(
+                        &path.key("transport"),
+                        format!("{quoted_name}: `transport: http-only` needs a `url`"),
+                        "remove `transport`",
+                    );
+                }
+            }
+            (None, Some(url)) => self.url_server(path, &quoted_name, server, url),
+        }
+        for variable in server.env.keys().filter(|v| v.is_empty() || v.contains(['=', '\0'])) {
+            self.error(
+                &path.key("env"),
+                format!("{quoted_name}: `{variable}` cannot be the name of a variable"),
+                "a name is not empty and has no `=`",
+            );
+        }
+        if server.timeout_seconds == Some(0) {
+            self.error(
+                &path.key("timeout_seconds"),
+                format!("{quoted_name}: `timeout_seconds` is 0: every call would fail"),
+                "remove it for the default, or give at least 1",
+            );
+        }
+    }
+
+    fn url_server(&mut self, path: &KeyPath, quoted_name: &str, server: &Server, url: &str) {
+        let at = path.key("url");
+        let example = "write it like `https://mcp.example.com/mcp`";
+        // The value is not shown: a variable may have put a secret into it.
+        match url::Url::parse(url) {
+            Err(reason) => self.error(&at, format!("{quoted_name}: `url` is malformed: {reason}"), example),
+            Ok(url) if !["http", "https"].contains(&url.scheme()) => {
+                let scheme = url.scheme();
+                self.error(
+                    &at,
+                    format!("{quoted_name}: `url` has the scheme `{scheme}`; only http and https are spoken"),
+                    example,
+                );
+            }
+            Ok(url) if !url.username().is_empty() || url.password().is_some() => self.error(
+                &at,
+                format!("{quoted_name}: `url` holds credentials, and URLs are written to logs"),
+                "put them into `secrets:` and let the filter `header-inject` send them",
+            ),
+            Ok(url) if url.fragment().is_some() => {
+                self.error(
+                    &at,
+                    format!("{quoted_name}: `url` has a fragment (`#…`), which is never sent"),
+                    "remove it",
+                );
+            }
+            Ok(_) => {}
+        }
+        for (given, key) in [
+            (!server.args.is_empty(), "args"),
+            (!server.env.is_empty(), "env"),
+            (server.cwd.is_some(), "cwd"),
+        ] {
+            if given {
+                self.error(&path.key(key), format!("{quoted_name}: `{key}` needs a `command`"), "remove it");
+            }
+        }
+        if server.transport == Transport::Stdio {
+            self.error(
+                &path.key("transport"),
+                format!("{quoted_name}: `transport: stdio` needs a `command`"),
+                "remove `transport`",
+            );
+        }
+        for (header, value) in &server.headers {
+            let at = path.key("headers").key(header);
+            if http::HeaderName::try_from(header.as_str()).is_err() {
+                self.error(
+                    &at,
+                    format!("{quoted_name}: `{header}` is not a header name"),
+                    "letters, digits and `-` only",
+                );
+            } else if http::HeaderValue::try_from(value.as_str()).is_err() {
+                self.error(
+                    &at,
+                    format!("{quoted_name}: the value of header `{header}` cannot be sent"),
+                    "a value is one line of text",
+                );
+            } else if is_transport_header(header) {
+                self.error(
+                    &at,
+                    format!("{quoted_name}: the header `{header}` is set by Lockgate itself"),
+                    "remove it",
+                );
+            }
+        }
+    }
+
+    fn secrets(&mut self) {
+        let config = self.config;
+        for (name, secret) in &config.secrets {
+            let path = KeyPath::of(["secrets", name]);
+            if secret.value.is_empty() {
+                self.error(
+                    &path,
+                    format!("secret `{name}` has no value"),
+                    "give it one: `value: \"${VARIABLE}\"` or `value: \"${file:path}\"`",
+                );
+            }
+            if secret.servers.is_empty() {
+                self.warn(
+                    &path,
+                    format!("secret `{name}` may be sent nowhere: `for` is empty"),
+                    "name the servers that may get it: `for: [SERVER]`",
+                );
+            }
+            for (i, server) in secret.servers.iter().enumerate() {
+                if !config.servers.contains_key(server) {
+                    let message = format!("secret `{name}`: `for` names `{server}`, which is no server");
+                    let help = among("configured servers", server, config.servers.keys());
+                    self.error(&path.key("for").index(i), message, help);
+                }
+            }
+        }
+    }
+
+    fn grants(&mut self, path: &KeyPath, secrets: &[String]) {
+        let config = self.config;
+        for (i, secret) in secrets.iter().enumerate() {
+            if !config.secrets.contains_key(secret) {
+                let here = path.key("secrets").index(i);
+                let help = among("configured secrets", secret, config.secrets.keys());
+                self.error(&here, format!("`{here}`: there is no secret `{secret}`"), help);
+            }
+        }
+    }
+
+    fn filters(&mut self) {
+        let config = self.config;
+        let filters = KeyPath::of(["filters"]);
+        if !config.filters.is_empty() && config.plugins.dir.is_none() {
+            self.error(
+                &filters,
+                "filters are listed, but `plugins.dir` is not set",
+                "name the folder with their `.wasm` files: `plugins: { dir: ./plugins }`",
+            );
+        }
+        let mut names: BTreeSet<&str> = BTreeSet::new();
+        for (i, filter) in config.filters.iter().enumerate() {
+            let path = filters.index(i);
+            self.filter(&path, filter);
+            let name = filter.name.as_deref().unwrap_or(&filter.plugin);
+            if !names.insert(name) {
+                self.error(
+                    &path,
+                    format!("two filters are named `{name}`"),
+                    "give one of them another `name`",
+                );
+            }
+        }
+        if config.plugins.auto_attach.enabled && config.plugins.dir.is_none() {
+            self.error(
+                &KeyPath::of(["plugins", "auto_attach"]),
+                "`plugins.auto_attach` needs `plugins.dir`",
+                "name the folder to watch: `plugins: { dir: ./plugins }`",
+            );
+        }
+        self.grants(
+            &KeyPath::of(["plugins", "auto_attach", "max_grants"]),
+            &config.plugins.auto_attach.max_grants.secrets,
+        );
+    }
+
+    fn filter(&mut self, path: &KeyPath, filter: &FilterEntry) {
+        let config = self.config;
+        let plugin = filter.plugin.as_str();
+        if plugin.is_empty() {
+            self.error(
+                path,
+                format!("`{path}` names no plugin"),
+                "add `plugin: NAME`; the name is the file's, without a leading number and `.wasm`",
+            );
+        } else if let Some(stem) = plugin.strip_suffix(".wasm") {
+            let bare = stem.rsplit('/').next().unwrap_or(stem);
+            self.error(
+                &path.key("plugin"),
+                format!("`{path}.plugin`: `{plugin}` is a file, not a plugin's name"),
+                format!("write `{bare}`"),
+            );
+        } else if !is_plain(plugin) {
+            self.error(
+                &path.key("plugin"),
+                format!("`{path}.plugin`: `{plugin}` cannot be a plugin's name"),
+                "letters, digits, `.`, `_` and `-`",
+            );
+        }
+        if let Some(name) = filter.name.as_deref().filter(|n| !is_plain(n)) {
+            self.error(
+                &path.key("name"),
+                format!("`{path}.name`: `{name}` cannot be a filter's name"),
+                "letters, digits, `.`, `_` and `-`",
+            );
+        }
+        self.grants(&path.key("grants"), &filter.grants.secrets);
+        let matches = path.key("match");
+        self.globs(
+            &matches.key("servers"),
+            &filter.matches.servers,
+            config.servers.keys().map(String::as_str),
+            "server",
+        );
+        self.globs(&matches.key("methods"), &filter.matches.methods, METHODS, "MCP method");
+        self.globs(&matches.key("names"), &filter.matches.names, [], "");
+    }
+
+    /// Globs must be globs, and where the names are known, match one.
+    fn globs<'a>(
+        &mut self,
+        path: &KeyPath,
+        globs: &[String],
+        known: impl IntoIterator<Item = &'a str>,
+        what: &str,
+    ) {
+        let known: Vec<&str> = known.into_iter().collect();
+        for (i, text) in globs.iter().enumerate() {
+            let here = path.index(i);
+            match Glob::new(text) {
+                Err(error) => self.error(
+                    &here,
+                    format!("`{here}`: `{text}` is not a glob: {}", error.kind()),
+                    "`*` stands for any text, `?` for one character",
+                ),
+                Ok(glob) => {
+                    let matcher = glob.compile_matcher();
+                    if !what.is_empty() && !known.iter().any(|name| matcher.is_match(name)) {
+                        let help = match nearest(text, known.iter().copied()) {
+                            Some(name) => format!(
+                                "did you mean `{name}`? As it stands, the filter sees nothing through it"
+                            ),
+                            None => "as it stands, the filter sees nothing through it".to_owned(),
+                        };
+                        self.warn(&here, format!("`{here}`: `{text}` matches no {what}"), help);
+                    }
+                }
+            }
+        }
+    }
+
+    fn http(&mut self) {
+        let config = self.config;
+        let path = KeyPath::of(["http", "allowed_origins"]);
+        for (i, origin) in config.http.allowed_origins.iter().enumerate() {
+            let good = origin == "null"
+                || url::Url::parse(origin).is_ok_and(|u| {
+                    u.has_host() && u.path() == "/" && !origin.ends_with('/') && u.query().is_none()
+                });
+            if !good {
+                let here = path.index(i);
+                self.error(
+                    &here,
+                    format!("`{here}`: `{origin}` is not an origin"),
+                    "an origin is a scheme and a host, with a port if it has one: `https://app.example.com`",
+                );
+            }
+        }
+        let path = KeyPath::of(["http", "allowed_hosts"]);
+        for (i, host) in config.http.allowed_hosts.iter().enumerate() {
+            if host.is_empty() || host.contains(['/', ' ', '@']) {
+                let here = path.index(i);
+                self.error(
+                    &here,
+                    format!("`{here}`: `{host}` is not a host"),
+                    "a host has no scheme and no path: `lockgate.example.com`",
+                );
+            }
+        }
+    }
+}
+
+/// Why a server cannot be called that.
+fn bad_server_name(name: &str) -> Option<String> {
+    if name.is_empty() {
+        return Some("is empty".to_owned());
+    }
+    if name.chars().count() > 64 {
+        return Some("has more than 64 characters".to_owned());
+    }
+    if RESERVED.contains(&name.to_ascii_lowercase().as_str()) {
+        return Some(format!("is reserved ({})", quoted(RESERVED)));
+    }
+    if name.contains("__") {
+        return Some("contains `__`, which separates servers from tools".to_owned());
+    }
+    if !is_plain(name) {
+        return Some("has other characters than letters, digits, `.`, `_` and `-`".to_owned());
+    }
+    name.chars().all(|c| c == '.').then(|| "has only dots".to_owned())
+}
+
+fn is_plain(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+}
+
+fn is_transport_header(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    name.starts_with("mcp-")
+        || [
+            "host",
+            "content-length",
+            "content-type",
+            "accept",
+            "connection",
+            "transfer-encoding",
+            "te",
+            "upgrade",
+            "trailer",
+            "last-event-id",
+        ]
+        .contains(&name.as_str())
+}
+
+fn among<'a>(what: &str, word: &str, known: impl Iterator<Item = &'a String> + Clone) -> String {
+    if let Some(name) = nearest(word, known.clone().map(String::as_str)) {
+        return format!("did you mean `{name}`?");
+    }
+    let names = quoted(known.map(String::as_str));
+    if names.is_empty() { format!("there are no {what}") } else { format!("{what}: {names}") }
+}

@@ -1,0 +1,121 @@
+//! Bounds that would stop all work, or bound nothing.
+
+use super::Check;
+use crate::config::locate::KeyPath;
+
+/// Deepest nesting that may be allowed: beyond it, code that reads a message recursively is at risk.
+const MAX_DEPTH: u16 = 512;
+/// Most memory of one instance in MiB: what 32-bit WebAssembly can address.
+const MAX_MEMORY_MIB: u32 = 4096;
+
+pub(super) fn check(check: &mut Check<'_>) {
+    let l = check.config.limits;
+    let path = KeyPath::of(["limits"]);
+    let zero = [
+        ("client_message_bytes", l.client_message_bytes == 0),
+        ("server_message_bytes", l.server_message_bytes == 0),
+        ("in_flight_bytes", l.in_flight_bytes == 0),
+        ("header_bytes", l.header_bytes == 0),
+        ("message_depth", l.message_depth == 0),
+        ("message_members", l.message_members == 0),
+        ("calls_per_session", l.calls_per_session == 0),
+        ("calls_per_server", l.calls_per_server == 0),
+        ("sessions", l.sessions == 0),
+        ("session_idle_seconds", l.session_idle_seconds == 0),
+        ("session_seconds", l.session_seconds == 0),
+        ("stream_buffer_bytes", l.stream_buffer_bytes == 0),
+        ("connect_seconds", l.connect_seconds == 0),
+        ("header_seconds", l.header_seconds == 0),
+        ("call_seconds", l.call_seconds == 0),
+        ("call_max_seconds", l.call_max_seconds == 0),
+        ("ping_seconds", l.ping_seconds == 0),
+        ("children_per_server", l.children_per_server == 0),
+        ("children", l.children == 0),
+        ("list_items", l.list_items == 0),
+        ("chain_ms", l.chain_ms == 0),
+    ];
+    not_zero(check, &path, &zero);
+    if l.message_depth > MAX_DEPTH {
+        let message = format!("`limits.message_depth`: {} is too deep", l.message_depth);
+        check.error(&path.key("message_depth"), message, format!("at most {MAX_DEPTH}"));
+    }
+    for (low, high, low_name, high_name) in [
+        (l.call_seconds, l.call_max_seconds, "call_seconds", "call_max_seconds"),
+        (
+            l.client_message_bytes.max(l.server_message_bytes) as u64,
+            l.in_flight_bytes as u64,
+            if l.client_message_bytes > l.server_message_bytes {
+                "client_message_bytes"
+            } else {
+                "server_message_bytes"
+            },
+            "in_flight_bytes",
+        ),
+    ] {
+        if low > high && high > 0 {
+            let message = format!("`limits.{low_name}` ({low}) is above `limits.{high_name}` ({high})");
+            let given = if check.tree.entry("limits").is_some_and(|e| e.node.entry(low_name).is_some()) {
+                low_name
+            } else {
+                high_name
+            };
+            check.error(
+                &path.key(given),
+                message,
+                "the second bounds the first: raise it, or lower the first",
+            );
+        }
+    }
+    for (name, server) in &check.config.servers {
+        if server.timeout_seconds.is_some_and(|s| s > l.call_max_seconds && l.call_max_seconds > 0) {
+            let here = KeyPath::of(["servers", name, "timeout_seconds"]);
+            let message = format!("`{here}` is above `limits.call_max_seconds` ({})", l.call_max_seconds);
+            check.error(&here, message, "raise `limits.call_max_seconds` as well");
+        }
+    }
+    plugins(check);
+    for (i, filter) in check.config.filters.iter().enumerate() {
+        let path = KeyPath::of(["filters"]).index(i).key("limits");
+        let l = filter.limits;
+        let zero = [
+            ("cpu_ms", l.cpu_ms == 0),
+            ("wall_ms", l.wall_ms == 0),
+            ("memory_mib", l.memory_mib == 0),
+            ("pull_bytes", l.pull_bytes == 0),
+            ("output_bytes", l.output_bytes == 0),
+            ("host_calls", l.host_calls == 0),
+            ("concurrent", l.concurrent == 0),
+            ("breaker_seconds", l.breaker_seconds == 0 && l.breaker_faults > 0),
+        ];
+        not_zero(check, &path, &zero);
+        if l.memory_mib > MAX_MEMORY_MIB {
+            let here = path.key("memory_mib");
+            check.error(
+                &here,
+                format!("`{here}`: {} MiB are more than a plugin can address", l.memory_mib),
+                format!("at most {MAX_MEMORY_MIB}"),
+            );
+        }
+    }
+}
+
+fn plugins(check: &mut Check<'_>) {
+    let path = KeyPath::of(["plugins"]);
+    let plugins = &check.config.plugins;
+    let zero =
+        [("max_mib", plugins.max_mib == Some(0)), ("prepare_seconds", plugins.prepare_seconds == Some(0))];
+    not_zero(check, &path, &zero);
+}
+
+fn not_zero(check: &mut Check<'_>, path: &KeyPath, keys: &[(&str, bool)]) {
+    for (key, zero) in keys {
+        if *zero {
+            let here = path.key(key);
+            check.error(
+                &here,
+                format!("`{here}` is 0: nothing would work"),
+                "remove it for the default, or give at least 1",
+            );
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! What the transports need of the proxy behind them: who calls, a link to a server, and its calls.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+
+use crate::config::Config;
+use crate::filter::{Caller, RequestHead};
+use crate::gateway::{Authenticated, Gateway, Refusal};
+use crate::jsonrpc::Message;
+use crate::proxy::{CallScope, Link, Opening};
+
+/// A proxy that clients can be connected to. [`Gateway`] is the one that is served; the transports
+/// ask for no more than this, so that they can be driven without filters and servers behind them.
+pub trait Endpoint: Send + Sync + 'static {
+    /// The configuration as served now.
+    fn config(&self) -> Arc<Config>;
+    /// Who sends this HTTP request?
+    fn authenticate(&self, head: RequestHead) -> BoxFuture<'_, Result<Authenticated, Refusal>>;
+    /// A link to a server, and the server's `InitializeResult`. The error is a JSON-RPC error.
+    fn open(&self, opening: Opening) -> BoxFuture<'_, Result<(Arc<dyn Standing>, Bytes), Message>>;
+}
+
+/// A client's standing on one server: [`Link`], as a transport sees it.
+pub trait Standing: Send + Sync + 'static {
+    /// Answers one request; none if it was cancelled.
+    fn call(&self, request: Message, scope: CallScope) -> BoxFuture<'_, Option<Message>>;
+    /// Passes a notification on.
+    fn notify(&self, notification: Message, caller: Arc<Caller>) -> BoxFuture<'_, ()>;
+    /// Ends it. Called once.
+    fn close(&self);
+}
+
+/// The running proxy as an [`Endpoint`].
+pub struct Served(pub Arc<Gateway>);
+
+impl Endpoint for Served {
+    fn config(&self) -> Arc<Config> {
+        self.0.config()
+    }
+    fn authenticate(&self, head: RequestHead) -> BoxFuture<'_, Result<Authenticated, Refusal>> {
+        self.0.authenticate(head).boxed()
+    }
+    fn open(&self, opening: Opening) -> BoxFuture<'_, Result<(Arc<dyn Standing>, Bytes), Message>> {
+        async move {
+            let (link, result) = self.0.open(opening).await?;
+            let standing: Arc<dyn Standing> = Arc::new(Linked(link));
+            Ok((standing, result))
+        }
+        .boxed()
+    }
+}
+
+struct Linked(Arc<Link>);
+
+impl Standing for Linked {
+    fn call(&self, request: Message, scope: CallScope) -> BoxFuture<'_, Option<Message>> {
+        self.0.call(request, scope).boxed()
+    }
+    fn notify(&self, notification: Message, caller: Arc<Caller>) -> BoxFuture<'_, ()> {
+        self.0.notify(notification, caller).boxed()
+    }
+    fn close(&self) {
+        self.0.close();
+    }
+}

@@ -1,0 +1,171 @@
+//! One HTTP request: everything that is checked before a message is acted upon, in order.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, Method, Request, StatusCode};
+use hyper::body::Incoming;
+
+use super::{Accepts, Connection, HttpFront, Reply, body, guard, head, reply};
+use crate::downstream::era::{self, Era};
+use crate::downstream::legacy::{self, Posted, Visitor};
+use crate::filter::RequestHead;
+use crate::jsonrpc::{Limits, Message, Source};
+use crate::protocol::headers;
+
+impl HttpFront {
+    pub(super) async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        connection: Arc<Connection>,
+    ) -> Result<Reply, Infallible> {
+        let busy = connection.pace.begin();
+        let (head, body) = request.into_parts();
+        let mut reply = self.routed(head, body, connection).await.unwrap_or_else(|refusal| *refusal);
+        reply.body_mut().hold(busy);
+        Ok(reply)
+    }
+
+    /// The error is an answer as well: one that came before any message was acted upon.
+    async fn routed(
+        self: Arc<Self>,
+        mut head: http::request::Parts,
+        body: Incoming,
+        connection: Arc<Connection>,
+    ) -> Result<Reply, Box<Reply>> {
+        let config = self.endpoint.config();
+        guard::check(&head.headers, &head.uri, connection.local.ip(), &config.http)
+            .map_err(|text| reply::refuse(StatusCode::FORBIDDEN, &text))?;
+        let path = head.uri.path();
+        if let Some(health) = self.health(path, &head.method) {
+            return Ok(health);
+        }
+        let server = path
+            .strip_prefix('/')
+            .and_then(|path| path.strip_suffix("/mcp"))
+            .filter(|name| !name.is_empty() && !name.contains('/'))
+            .ok_or_else(|| {
+                reply::refuse(
+                    StatusCode::NOT_FOUND,
+                    "nothing is served here; MCP servers are at `/{server}/mcp`",
+                )
+            })?;
+        let server: Arc<str> = match config.servers.get_key_value(server) {
+            Some((name, server)) if !server.disabled => name.as_str().into(),
+            _ => {
+                return Err(
+                    reply::refuse(StatusCode::NOT_FOUND, "no server of that name is served here").into()
+                );
+            }
+        };
+        const UNACCEPTABLE: &str = "`Accept` must list `application/json` and `text/event-stream`";
+        let unacceptable = || reply::refuse(StatusCode::NOT_ACCEPTABLE, UNACCEPTABLE);
+        let accepts = match head.method {
+            Method::POST => {
+                head::check_content(&head.headers)
+                    .map_err(|text| reply::refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, text))?;
+                head::accepts(&head.headers).ok_or_else(unacceptable)?
+            }
+            Method::GET => {
+                head::accepts(&head.headers).filter(|accepts| accepts.events).ok_or_else(unacceptable)?
+            }
+            Method::DELETE => Accepts { json: true, events: false },
+            _ => return Err(reply::wrong_method("POST, GET, DELETE").into()),
+        };
+        let whole_head = RequestHead {
+            method: head.method.as_str().to_owned(),
+            path: path.to_owned(),
+            server: Some(server.clone()),
+            headers: head.headers.clone(),
+            address: Some(connection.peer),
+        };
+        let authenticated = self.endpoint.authenticate(whole_head).await.map_err(|refusal| {
+            tracing::debug!(peer = %connection.peer, status = refusal.status, "refused before authentication");
+            reply::unauthenticated(&refusal)
+        })?;
+        let protocol_version = single(&head.headers, headers::PROTOCOL_VERSION)?;
+        let session = single(&head.headers, headers::SESSION_ID)?;
+        strip(&mut head.headers, &authenticated.hidden_headers);
+        let visitor = Visitor {
+            front: self.clone(),
+            connection,
+            limits: config.limits,
+            server,
+            principal: authenticated.principal,
+            headers: Arc::new(head.headers),
+            session,
+            accepts,
+        };
+        match head.method {
+            Method::POST => {
+                let read = body::read(body, &self.in_flight, &config.limits).await;
+                let (bytes, share) = read.map_err(|unread| reply::unread(&unread))?;
+                let message = parse(bytes, &config.limits)?;
+                let refused = |error: Message| reply::message(StatusCode::BAD_REQUEST, &error);
+                match era::classify(&message, protocol_version.as_deref()).map_err(refused)? {
+                    Era::Legacy => Ok(legacy::post(Posted { visitor, message, share }).await),
+                    Era::Modern { version } => Err(refused(era::refuse_modern(&message, &version)).into()),
+                }
+            }
+            method => {
+                era::check_header(protocol_version.as_deref())
+                    .map_err(|error| reply::message(StatusCode::BAD_REQUEST, &error))?;
+                Ok(if method == Method::GET { legacy::get(visitor) } else { legacy::delete(&visitor) })
+            }
+        }
+    }
+
+    fn health(&self, path: &str, method: &Method) -> Option<Reply> {
+        let readiness = match path {
+            "/health" | "/healthz" | "/livez" => super::Readiness { ready: true, status: "ok".into() },
+            "/readyz" => (self.readiness)(),
+            _ => return None,
+        };
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            return Some(reply::wrong_method("GET, HEAD"));
+        }
+        let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        let text = serde_json::json!({ "status": readiness.status }).to_string();
+        Some(reply::json(status, text.into()))
+    }
+}
+
+fn parse(bytes: Bytes, limits: &crate::config::Limits) -> Result<Message, Box<Reply>> {
+    Message::parse(bytes, &law(limits), Source::Client).map_err(|violation| {
+        let error =
+            Message::error(violation.id.as_deref(), violation.code, &format!("refused: {violation}"), None);
+        reply::message(StatusCode::BAD_REQUEST, &error).into()
+    })
+}
+
+/// The bounds of a message from a client.
+pub(in crate::downstream) fn law(limits: &crate::config::Limits) -> Limits {
+    Limits {
+        bytes: limits.client_message_bytes,
+        depth: limits.message_depth,
+        members: limits.message_members,
+        number_bytes: 1024,
+    }
+}
+
+/// The one value of a header that must not be repeated.
+fn single(headers: &HeaderMap, name: &'static str) -> Result<Option<String>, Box<Reply>> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next().map(http::HeaderValue::to_str), values.next()) {
+        (None, _) => Ok(None),
+        (Some(Ok(value)), None) => Ok(Some(value.to_owned())),
+        _ => {
+            let text = format!("the header `{name}` must be given once, in visible ASCII");
+            Err(reply::refuse(StatusCode::BAD_REQUEST, &text).into())
+        }
+    }
+}
+
+/// Removes what no filter after `authenticate` may see.
+fn strip(headers: &mut HeaderMap, hidden: &[String]) {
+    let hidden = hidden.iter().filter_map(|name| name.parse::<HeaderName>().ok());
+    for name in headers::CREDENTIALS.into_iter().map(HeaderName::from_static).chain(hidden) {
+        headers.remove(name);
+    }
+}

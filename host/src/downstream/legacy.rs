@@ -1,0 +1,297 @@
+//! The legacy era over HTTP: sessions from `initialize` to DELETE, calls, notifications, answers.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::downlink::CallDownlink;
+use super::http::{self as answer, Accepts, Connection, HttpFront, Reply, Share};
+use super::registry::owner;
+use super::session::{Applicant, NotBegun, Session};
+use super::stream::{EventStream, First};
+use crate::config::Limits;
+use crate::filter::{Caller, Principal};
+use crate::jsonrpc::{Kind, Message};
+use crate::protocol::{errors, headers, methods};
+use crate::proxy::CallScope;
+
+/// After this long without an answer the stream is opened, so that nothing on the way takes the
+/// silence for a dead connection.
+const OPEN_STREAM_AFTER: Duration = Duration::from_secs(5);
+
+/// Who sends an HTTP request, and where to.
+pub struct Visitor {
+    /// The listener.
+    pub front: Arc<HttpFront>,
+    /// The connection it came on.
+    pub connection: Arc<Connection>,
+    /// As configured when it came.
+    pub limits: Limits,
+    /// The server of the path.
+    pub server: Arc<str>,
+    /// As authenticated for this request.
+    pub principal: Option<Arc<Principal>>,
+    /// Without credentials.
+    pub headers: Arc<HeaderMap>,
+    /// `Mcp-Session-Id`.
+    pub session: Option<String>,
+    /// What may be answered.
+    pub accepts: Accepts,
+}
+
+/// A POSTed message.
+pub struct Posted {
+    /// Who sent it.
+    pub visitor: Visitor,
+    /// What.
+    pub message: Message,
+    /// Its share of what is in flight.
+    pub share: Share,
+}
+
+/// Answers a POST.
+pub async fn post(posted: Posted) -> Reply {
+    let Posted { visitor, message, share } = posted;
+    let method = message.method();
+    if message.kind() == Kind::Request && method == Some(methods::INITIALIZE) {
+        return initialize(visitor, message, share).await;
+    }
+    let session = match visitor.session(message.id()) {
+        Ok(session) => session,
+        Err(refusal) => return *refusal,
+    };
+    session.touch();
+    match (message.kind(), method) {
+        (Kind::Request, Some(methods::PING)) => {
+            visitor.answered(Message::response(message.id().unwrap_or(b"null"), b"{}"))
+        }
+        (Kind::Request, _) => call(visitor, session, message, share).await,
+        (Kind::Notification, Some(methods::CANCELLED)) => {
+            session.cancel(&message);
+            answer::empty(StatusCode::ACCEPTED)
+        }
+        // Part of the handshake, which the server has had already.
+        (Kind::Notification, Some(methods::INITIALIZED)) => answer::empty(StatusCode::ACCEPTED),
+        (Kind::Notification, _) => notify(visitor, session, message, share).await,
+        (Kind::Result | Kind::Error, _) => {
+            session.questions.answer(message);
+            answer::empty(StatusCode::ACCEPTED)
+        }
+    }
+}
+
+/// Answers a GET: the stream for what belongs to no call. Streams are not resumed yet, so a
+/// `Last-Event-ID` (none is ever given out) changes nothing.
+pub fn get(visitor: Visitor) -> Reply {
+    let session = match visitor.session(None) {
+        Ok(session) => session,
+        Err(refusal) => return *refusal,
+    };
+    session.touch();
+    let ping = Duration::from_secs(visitor.limits.ping_seconds);
+    let (stream, reader) =
+        EventStream::new(visitor.limits.stream_buffer_bytes, true, visitor.connection.cut.clone());
+    if session.unsolicited.attach(stream, ping).is_err() {
+        return answer::refuse(StatusCode::CONFLICT, "this session's stream is open already");
+    }
+    tracing::debug!(server = &*visitor.server, peer = %visitor.connection.peer, "a client listens");
+    answer::events(reader.into_body(ping, visitor.expiry()))
+}
+
+/// Answers a DELETE: ends the session.
+pub fn delete(visitor: &Visitor) -> Reply {
+    match visitor.session(None) {
+        Ok(session) => {
+            tracing::debug!(server = &*visitor.server, peer = %visitor.connection.peer, "a client ended its session");
+            visitor.front.sessions.end(&session);
+            answer::empty(StatusCode::NO_CONTENT)
+        }
+        Err(refusal) => *refusal,
+    }
+}
+
+impl Visitor {
+    /// The session it names. Unknown, ended and foreign ones get the same answer.
+    fn session(&self, id: Option<&[u8]>) -> Result<Arc<Session>, Box<Reply>> {
+        let Some(named) = &self.session else {
+            let text = "the header `Mcp-Session-Id` is missing; `initialize` gives one";
+            let error = errors::invalid_request(id, text);
+            return Err(answer::message(StatusCode::BAD_REQUEST, &error).into());
+        };
+        self.find(named).ok_or_else(|| {
+            let text = "no such session; begin a new one with `initialize`";
+            let error = Message::error(id, errors::SESSION_NOT_FOUND, text, None);
+            answer::message(StatusCode::NOT_FOUND, &error).into()
+        })
+    }
+
+    fn find(&self, id: &str) -> Option<Arc<Session>> {
+        self.front.sessions.find(id, &self.server, &owner(self.principal.as_deref()))
+    }
+
+    /// When what was said of the principal stops to hold; none if it never does.
+    fn expiry(&self) -> Option<Instant> {
+        let at = self.principal.as_ref()?.expires_at?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Instant::now().checked_add(Duration::from_secs(at).saturating_sub(now))
+    }
+
+    /// A whole answer, as JSON or as the only event of a stream.
+    fn answered(&self, message: Message) -> Reply {
+        if self.accepts.json {
+            return answer::message(StatusCode::OK, &message);
+        }
+        let (stream, reader) = EventStream::new(0, true, self.connection.cut.clone());
+        stream.finish(Some(message));
+        answer::events(reader.into_body(Duration::from_secs(self.limits.ping_seconds), None))
+    }
+
+    fn caller(&self, session: &Session) -> Arc<Caller> {
+        Arc::new(Caller {
+            principal: self.principal.clone(),
+            client: session.client().clone(),
+            headers: self.headers.clone(),
+        })
+    }
+}
+
+async fn initialize(visitor: Visitor, message: Message, share: Share) -> Reply {
+    // A stale id is what a client has that begins anew without forgetting; a living one is a mistake.
+    if visitor.session.as_deref().and_then(|id| visitor.find(id)).is_some() {
+        let error = errors::invalid_request(message.id(), "this session is initialized already");
+        return answer::message(StatusCode::BAD_REQUEST, &error);
+    }
+    let front = visitor.front.clone();
+    let Some(room) = front.sessions.room(owner(visitor.principal.as_deref()), &visitor.limits) else {
+        return busy(message.id(), "limits.sessions");
+    };
+    let id = message.id().map(Bytes::copy_from_slice);
+    let applicant = Applicant {
+        server: visitor.server.clone(),
+        transport: "streamable-http",
+        principal: visitor.principal.clone(),
+        address: Some(visitor.connection.peer),
+        headers: visitor.headers.clone(),
+    };
+    let (told, outcome) = oneshot::channel();
+    // A task, because a client that leaves meanwhile must not leave half of a session behind.
+    visitor.front.tasks.spawn(async move {
+        let opened = Session::open(&*front.endpoint, &message, applicant).await;
+        drop(share);
+        let opened = match opened {
+            Ok((session, answer)) => {
+                if !room.fill(session.clone()) {
+                    session.end();
+                }
+                Ok((session, answer))
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(Ok((session, _))) = told.send(opened) {
+            tracing::debug!("a client left while its session opened");
+            front.sessions.end(&session);
+        }
+    });
+    match outcome.await {
+        Ok(Ok((session, opened))) => {
+            let mut reply = visitor.answered(opened);
+            if let Ok(id) = HeaderValue::from_str(session.id()) {
+                reply.headers_mut().insert(HeaderName::from_static(headers::SESSION_ID), id);
+            }
+            reply
+        }
+        Ok(Err(error)) => visitor.answered(error),
+        Err(_) => answer::message(StatusCode::INTERNAL_SERVER_ERROR, &errors::internal(id.as_deref())),
+    }
+}
+
+async fn call(visitor: Visitor, session: Arc<Session>, message: Message, share: Share) -> Reply {
+    let id = message.id().map(Bytes::copy_from_slice).unwrap_or_default();
+    let ticket = match session.begin(&id, visitor.limits.calls_per_session) {
+        Ok(ticket) => ticket,
+        // Not a 200: some clients match answers by id alone, and would take this for the first call's.
+        Err(NotBegun::Duplicate) => {
+            let error = errors::invalid_request(Some(&id), "a call with this id is in flight already");
+            return answer::message(StatusCode::BAD_REQUEST, &error);
+        }
+        Err(NotBegun::Busy) => return visitor.answered(errors::busy(Some(&id), "limits.calls_per_session")),
+        Err(NotBegun::Over) => {
+            let error = Message::error(Some(&id), errors::SESSION_NOT_FOUND, "the session has ended", None);
+            return answer::message(StatusCode::NOT_FOUND, &error);
+        }
+    };
+    let Some(standing) = session.standing().cloned() else {
+        return answer::message(StatusCode::INTERNAL_SERVER_ERROR, &errors::internal(Some(&id)));
+    };
+    let limits = &visitor.limits;
+    let cut = visitor.connection.cut.clone();
+    let (stream, reader) = EventStream::new(limits.stream_buffer_bytes, visitor.accepts.events, cut);
+    let scope = CallScope {
+        caller: visitor.caller(&session),
+        downlink: Arc::new(CallDownlink::new(session, stream.clone())),
+        cancel: ticket.cancel.clone(),
+    };
+    let pending = Pending { stream, id };
+    // A task, because in this era a client that leaves has not cancelled.
+    visitor.front.tasks.spawn(async move {
+        let answer = standing.call(message, scope).await;
+        drop(share);
+        let session = ticket.session().clone();
+        // Off the books before the answer is out: the client may use the id again at once.
+        drop(ticket);
+        if pending.stream.finish(answer) {
+            session.touch();
+        }
+    });
+    let ping = Duration::from_secs(limits.ping_seconds);
+    if !visitor.accepts.json {
+        return answer::events(reader.into_body(ping, None));
+    }
+    let first = tokio::select! {
+        first = reader.first() => first,
+        () = tokio::time::sleep(OPEN_STREAM_AFTER), if visitor.accepts.events => First::Event,
+    };
+    match first {
+        First::Answer(Some(message)) => answer::message(StatusCode::OK, &message),
+        // Cancelled: there is no answer, and an empty stream says so in the terms of the protocol.
+        First::Answer(None) if !visitor.accepts.events => answer::empty(StatusCode::ACCEPTED),
+        First::Event | First::Answer(None) => answer::events(reader.into_body(ping, None)),
+        First::Cut => answer::refuse(StatusCode::INTERNAL_SERVER_ERROR, "the stream was cut"),
+    }
+}
+
+/// A call without an answer yet. One that ends without (a panic in it) is answered all the same.
+struct Pending {
+    stream: Arc<EventStream>,
+    id: Bytes,
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.stream.finish(Some(errors::internal(Some(&self.id))));
+    }
+}
+
+async fn notify(visitor: Visitor, session: Arc<Session>, message: Message, share: Share) -> Reply {
+    let caller = visitor.caller(&session);
+    if let Some(standing) = session.standing().cloned() {
+        let passed = visitor.front.tasks.spawn(async move {
+            standing.notify(message, caller).await;
+            drop(share);
+        });
+        // Waited for, so that what the client sends next does not overtake it. There is nobody to
+        // tell that it failed.
+        let _ = passed.await;
+    }
+    answer::empty(StatusCode::ACCEPTED)
+}
+
+fn busy(id: Option<&[u8]>, limit: &str) -> Reply {
+    let mut reply = answer::message(StatusCode::SERVICE_UNAVAILABLE, &errors::busy(id, limit));
+    reply.headers_mut().insert(http::header::RETRY_AFTER, HeaderValue::from_static("10"));
+    reply
+}

@@ -1,0 +1,262 @@
+//! A client's session on one server: everything that belongs to it has this one owner.
+//!
+//! Transports and eras differ in how they open one and how messages reach it; calls in flight,
+//! questions to the client and what ends them are the same.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::downlink::SessionDownlink;
+use super::endpoint::{Endpoint, Standing};
+use super::outlet::lock;
+use super::questions::Questions;
+use super::unsolicited::Unsolicited;
+use crate::filter::{Caller, ClientInfo, Principal};
+use crate::jsonrpc::Message;
+use crate::protocol::{errors, versions};
+use crate::proxy::Opening;
+
+/// Who wants a session, and where.
+pub struct Applicant {
+    /// The server.
+    pub server: Arc<str>,
+    /// `stdio` or `streamable-http`.
+    pub transport: &'static str,
+    /// None on stdio and where nothing authenticates.
+    pub principal: Option<Arc<Principal>>,
+    /// The socket peer.
+    pub address: Option<SocketAddr>,
+    /// Headers without credentials.
+    pub headers: Arc<http::HeaderMap>,
+}
+
+/// One session.
+pub struct Session {
+    id: Arc<str>,
+    server: Arc<str>,
+    client: Arc<ClientInfo>,
+    /// What belongs to no call.
+    pub unsolicited: Unsolicited,
+    /// What servers asked the client.
+    pub questions: Arc<Questions>,
+    /// Longest wait for the client's answer to a question.
+    pub answer_within: Duration,
+    calls: Mutex<HashMap<Box<[u8]>, CancellationToken>>,
+    standing: OnceLock<Arc<dyn Standing>>,
+    over: CancellationToken,
+    closed: AtomicBool,
+    opened: Instant,
+    seen: Mutex<Instant>,
+}
+
+/// Why a call cannot begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotBegun {
+    /// A call with that id is in flight.
+    Duplicate,
+    /// `limits.calls_per_session` is reached.
+    Busy,
+    /// The session is over.
+    Over,
+}
+
+/// A call in flight. Dropping it takes it off the session's books.
+pub struct Ticket {
+    session: Arc<Session>,
+    id: Box<[u8]>,
+    /// Cancelled with the call.
+    pub cancel: CancellationToken,
+}
+
+impl Session {
+    /// Opens a session for an `initialize` request. Returns it with the answer for the client. The
+    /// error is the answer as well.
+    pub async fn open(
+        endpoint: &dyn Endpoint,
+        initialize: &Message,
+        applicant: Applicant,
+    ) -> Result<(Arc<Session>, Message), Message> {
+        let id = initialize.id();
+        let invalid = |text| Message::error(id, errors::INVALID_PARAMS, text, None);
+        let asked = initialize.param_text("protocolVersion").ok_or_else(|| {
+            invalid("initialize needs `params.protocolVersion`, a string such as \"2025-11-25\"")
+        })?;
+        let version = versions::negotiate(&asked);
+        let told = |name| initialize.param(name).filter(|raw| raw.first() == Some(&b'{'));
+        let client = Arc::new(ClientInfo {
+            info: told("clientInfo").map(Bytes::copy_from_slice),
+            capabilities: told("capabilities").map_or(Bytes::from_static(b"{}"), Bytes::copy_from_slice),
+            protocol_version: version.to_owned(),
+            transport: applicant.transport,
+            address: applicant.address,
+        });
+        let limits = endpoint.config().limits;
+        let now = Instant::now();
+        let session = Arc::new(Session {
+            id: fresh_id().ok_or_else(|| errors::internal(id))?,
+            server: applicant.server,
+            client: client.clone(),
+            unsolicited: Unsolicited::default(),
+            questions: Arc::default(),
+            answer_within: Duration::from_secs(limits.call_seconds),
+            calls: Mutex::default(),
+            standing: OnceLock::new(),
+            over: CancellationToken::new(),
+            closed: AtomicBool::new(false),
+            opened: now,
+            seen: Mutex::new(now),
+        });
+        let caller = Caller { principal: applicant.principal, client, headers: applicant.headers };
+        // The server must not answer in a revision that was not agreed on with the client.
+        let params = initialize.with_param("protocolVersion", quoted(version).as_bytes()).params();
+        let opening = Opening {
+            server: session.server.clone(),
+            session: session.id.clone(),
+            caller: Arc::new(caller),
+            params: params.unwrap_or(Bytes::from_static(b"{}")),
+            downlink: Arc::new(SessionDownlink::new(&session)),
+        };
+        let answered = |error: Message| match id {
+            Some(id) => error.with_id(id),
+            None => error,
+        };
+        let (standing, result) = endpoint.open(opening).await.map_err(answered)?;
+        // Set once, here.
+        let _ = session.standing.set(standing);
+        if session.over.is_cancelled() {
+            session.close();
+        }
+        let result = Message::response(id.unwrap_or(b"null"), &result);
+        Ok((session, result.with_result_member("protocolVersion", Some(quoted(version).as_bytes()))))
+    }
+
+    /// Names it; unguessable, visible ASCII.
+    pub fn id(&self) -> &Arc<str> {
+        &self.id
+    }
+
+    /// The server it leads to.
+    pub fn server(&self) -> &Arc<str> {
+        &self.server
+    }
+
+    /// The program at the other end.
+    pub fn client(&self) -> &Arc<ClientInfo> {
+        &self.client
+    }
+
+    /// The way to the server. None before it is open; the session is not handed out before.
+    pub fn standing(&self) -> Option<&Arc<dyn Standing>> {
+        self.standing.get()
+    }
+
+    /// Cancelled when it ends.
+    pub fn over(&self) -> &CancellationToken {
+        &self.over
+    }
+
+    /// When it was opened.
+    pub fn opened(&self) -> Instant {
+        self.opened
+    }
+
+    /// Puts a call on the books under the client's raw id.
+    pub fn begin(self: &Arc<Self>, id: &[u8], most: u32) -> Result<Ticket, NotBegun> {
+        let mut calls = lock(&self.calls);
+        if self.over.is_cancelled() {
+            return Err(NotBegun::Over);
+        }
+        if calls.len() >= most as usize {
+            return Err(NotBegun::Busy);
+        }
+        match calls.entry(id.into()) {
+            Entry::Occupied(_) => Err(NotBegun::Duplicate),
+            Entry::Vacant(free) => {
+                let cancel = self.over.child_token();
+                free.insert(cancel.clone());
+                Ok(Ticket { session: self.clone(), id: id.into(), cancel })
+            }
+        }
+    }
+
+    /// Cancels the call that `notifications/cancelled` names. An id that is not in flight is nothing
+    /// special: the answer and the cancellation crossed.
+    pub fn cancel(&self, cancelled: &Message) {
+        if let Some(id) = cancelled.param("requestId")
+            && let Some(call) = lock(&self.calls).get(id)
+        {
+            call.cancel();
+        }
+    }
+
+    /// Calls in flight.
+    pub fn in_flight(&self) -> usize {
+        lock(&self.calls).len()
+    }
+
+    /// Notes a sign of the client.
+    pub fn touch(&self) {
+        *lock(&self.seen) = Instant::now();
+    }
+
+    /// How long there has been no sign of the client.
+    pub fn silence(&self) -> Duration {
+        lock(&self.seen).elapsed()
+    }
+
+    /// Ends it: cancels its calls, voids its questions, ends its streams and closes the link.
+    pub fn end(&self) {
+        self.over.cancel();
+        self.unsolicited.end();
+        self.close();
+    }
+
+    fn close(&self) {
+        if let Some(standing) = self.standing.get()
+            && !self.closed.swap(true, Ordering::AcqRel)
+        {
+            standing.close();
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Ticket {
+    /// The session it belongs to.
+    pub fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        lock(&self.session.calls).remove(&self.id);
+    }
+}
+
+/// 192 random bits. None if the system has no randomness to give.
+fn fresh_id() -> Option<Arc<str>> {
+    let mut bits = [0; 24];
+    getrandom::fill(&mut bits).ok()?;
+    Some(URL_SAFE_NO_PAD.encode(bits).into())
+}
+
+/// A protocol revision as JSON; there is nothing in one to escape.
+fn quoted(version: &str) -> String {
+    format!("\"{version}\"")
+}

@@ -1,0 +1,9 @@
+//! The transports, driven over real sockets and pipes in front of an endpoint of known behaviour.
+
+mod client;
+mod expiry;
+mod fake;
+mod pipes;
+mod requests;
+mod sessions;
+mod streams;

@@ -1,0 +1,201 @@
+//! The stdio transport, over pipes in memory.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::client::{INITIALIZE, call};
+use super::fake::{Events, Fake, Shared, progress};
+use crate::config::Config;
+use crate::downstream::stdio::serve_endpoint;
+
+struct Pipes {
+    input: DuplexStream,
+    output: BufReader<DuplexStream>,
+    shared: Arc<Shared>,
+    events: Events,
+    shutdown: CancellationToken,
+    serving: JoinHandle<()>,
+}
+
+impl Pipes {
+    fn new(pipe: usize, configure: impl FnOnce(&mut Config)) -> Pipes {
+        let (fake, shared, events) = Fake::new(false, configure);
+        let (input, reader) = tokio::io::duplex(pipe);
+        let (writer, output) = tokio::io::duplex(pipe);
+        let shutdown = CancellationToken::new();
+        let stop = shutdown.clone();
+        let serving =
+            tokio::spawn(async move { serve_endpoint(Arc::new(fake), "a", reader, writer, stop).await });
+        Pipes { input, output: BufReader::new(output), shared, events, shutdown, serving }
+    }
+
+    async fn initialized(pipe: usize, configure: impl FnOnce(&mut Config)) -> Pipes {
+        let mut pipes = Pipes::new(pipe, configure);
+        pipes.say(INITIALIZE).await;
+        assert_eq!(pipes.hear().await["result"]["protocolVersion"], "2025-06-18");
+        pipes
+    }
+
+    async fn say(&mut self, line: &str) {
+        self.input.write_all(format!("{line}\n").as_bytes()).await.expect("it reads");
+    }
+
+    async fn hear(&mut self) -> Value {
+        let mut line = String::new();
+        self.output.read_line(&mut line).await.expect("text");
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
+    }
+
+    async fn until(&self, awaited: &str) {
+        while self.events.next().await != awaited {}
+    }
+}
+
+#[tokio::test]
+async fn many_calls_are_answered_as_they_finish_each_with_its_own_id() {
+    let mut pipes = Pipes::initialized(1 << 16, |_| {}).await;
+    let ids = ["1", "\"1\"", "\"\"", "0", "-1", "9007199254740993"];
+    for id in ids {
+        pipes.say(&call(id, "gate")).await;
+    }
+    for _ in ids {
+        pipes.until("call gate").await;
+    }
+    pipes.say(&call("\"quick\"", "echo")).await;
+    assert_eq!(pipes.hear().await["id"], "quick");
+    pipes.say(&call("1", "echo")).await;
+    let twice = pipes.hear().await;
+    assert_eq!((&twice["id"], &twice["error"]["code"]), (&json!(1), &json!(-32600)));
+    pipes.shared.gate.add_permits(ids.len());
+    let mut answered = Vec::new();
+    for _ in ids {
+        answered.push(pipes.hear().await["id"].to_string());
+    }
+    let mut asked: Vec<_> = ids.iter().map(|id| id.to_string()).collect();
+    asked.sort();
+    answered.sort();
+    assert_eq!(answered, asked);
+}
+
+#[tokio::test]
+async fn progress_questions_and_cancellation_pass() {
+    let mut pipes = Pipes::initialized(1 << 16, |_| {}).await;
+    pipes.say(&call("1", "progress")).await;
+    for step in 1..=3 {
+        assert_eq!(pipes.hear().await["params"]["progress"], step);
+    }
+    assert_eq!(pipes.hear().await["result"]["steps"], 3);
+    pipes.say(&call("2", "ask")).await;
+    let question = pipes.hear().await;
+    assert_eq!(question["method"], "sampling/createMessage");
+    pipes.say(&json!({"jsonrpc":"2.0","id":question["id"],"result":{"role":"assistant"}}).to_string()).await;
+    assert_eq!(pipes.hear().await, json!({"jsonrpc":"2.0","id":2,"result":{"role":"assistant"}}));
+    pipes.say(&call("3", "gate")).await;
+    pipes.until("call gate").await;
+    pipes.say(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":3}}"#).await;
+    pipes.until("cancelled gate").await;
+    pipes.say(r#"{"jsonrpc":"2.0","id":4,"method":"ping"}"#).await;
+    assert_eq!(pipes.hear().await, json!({"jsonrpc":"2.0","id":4,"result":{}}), "and no answer to 3");
+    pipes.say(&call("5", "panic")).await;
+    assert_eq!(pipes.hear().await["error"]["code"], -32603);
+}
+
+#[tokio::test]
+async fn what_a_server_says_during_initialize_follows_the_answer() {
+    let mut pipes = Pipes::new(1 << 16, |_| {});
+    pipes.say(&INITIALIZE.replace("\"test\"", "\"slow\"")).await;
+    pipes.until("open a 2025-06-18").await;
+    pipes.shared.gate.add_permits(1);
+    while pipes.shared.sessions.lock().expect("no panic in it").is_empty() {
+        tokio::task::yield_now().await;
+    }
+    pipes.shared.session(0).notify(progress(1, 0));
+    assert!(pipes.hear().await["result"].is_object());
+    assert_eq!(pipes.hear().await["method"], "notifications/progress");
+    pipes.shared.session(0).notify(progress(2, 0));
+    assert_eq!(pipes.hear().await["params"]["progress"], 2);
+}
+
+#[tokio::test]
+async fn bad_lines_are_answered_and_cost_nothing_else() {
+    let mut pipes = Pipes::new(1 << 16, |config| config.limits.client_message_bytes = 1000);
+    for (line, id) in [
+        ("noise", Value::Null),
+        ("[]", Value::Null),
+        (r#"{"jsonrpc":"2.0","id":8,"method":"tools/list"}"#, json!(8)),
+        (
+            r#"{"jsonrpc":"2.0","id":9,"method":"server/discover","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}"#,
+            json!(9),
+        ),
+    ] {
+        pipes.say(line).await;
+        let error = pipes.hear().await;
+        assert!(error["error"]["code"].is_i64(), "{line}: {error}");
+        assert_eq!(error["id"], id, "{line}");
+    }
+    pipes.say(&"x".repeat(5000)).await;
+    assert_eq!(pipes.hear().await["error"]["code"], -32600);
+    pipes.say("").await;
+    pipes.say("  \r").await;
+    pipes.say(r#"{"jsonrpc":"2.0","method":"notifications/roots/list_changed"}"#).await;
+    pipes.say(INITIALIZE).await;
+    assert_eq!(pipes.hear().await["id"], 0);
+    pipes.say(INITIALIZE).await;
+    assert_eq!(pipes.hear().await["error"]["code"], -32600, "twice");
+    pipes.say(r#"{"jsonrpc":"2.0","method":"notifications/roots/list_changed"}"#).await;
+    pipes.until("notified notifications/roots/list_changed").await;
+}
+
+#[tokio::test]
+async fn the_end_of_input_lets_calls_finish_and_ends_the_session() {
+    let mut pipes = Pipes::initialized(1 << 16, |_| {}).await;
+    pipes.say(&call("1", "gate")).await;
+    pipes.until("call gate").await;
+    pipes.input.shutdown().await.expect("open");
+    pipes.shared.gate.add_permits(1);
+    assert_eq!(pipes.hear().await["result"]["passed"], true);
+    pipes.serving.await.expect("no panic");
+    pipes.until("closed").await;
+}
+
+#[tokio::test]
+async fn a_client_that_is_gone_ends_the_session_at_once() {
+    let mut pipes = Pipes::initialized(1 << 16, |_| {}).await;
+    pipes.say(&call("1", "gate")).await;
+    pipes.until("call gate").await;
+    let Pipes { output, serving, events, input, shared, .. } = pipes;
+    drop(output);
+    shared.session(0).notify(progress(1, 0));
+    serving.await.expect("no panic");
+    while events.next().await != "closed" {}
+    drop(input);
+}
+
+#[tokio::test]
+async fn shutdown_ends_a_session_whose_input_is_open() {
+    let pipes = Pipes::initialized(1 << 16, |_| {}).await;
+    pipes.shutdown.cancel();
+    pipes.serving.await.expect("no panic");
+    while pipes.events.next().await != "closed" {}
+}
+
+#[tokio::test]
+async fn a_slow_reader_costs_bounded_memory_and_gets_every_answer() {
+    let mut pipes = Pipes::initialized(1 << 10, |_| {}).await;
+    pipes.say(&call("1", "flood")).await;
+    pipes.until("done flood").await;
+    let mut heard = 0;
+    loop {
+        let message = pipes.hear().await;
+        if message["id"] == 1 {
+            break;
+        }
+        heard += 1;
+    }
+    // 1 MiB of 64 KiB messages, and what was in the pipe.
+    assert!((10..40).contains(&heard), "{heard} of 1001 notifications");
+}

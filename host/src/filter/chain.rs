@@ -1,0 +1,435 @@
+//! The ordered filters that the calls of one server pass: forward on the way up, backward down.
+//!
+//! Rows are computed with the snapshot, so a call pays for the filters that match it and for no
+//! other. Edits are committed here, after a hook returned: a filter that fails leaves no trace.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+pub use super::placed::{Placed, PlacedParts};
+
+use super::breaker::Permit;
+use super::{
+    CallView, Decision, DefinitionsEdit, DefinitionsView, ExchangeView, Failure, FailureKind, ItemKind,
+    ItemsView, Outcome, Rejection, RequestHead, Verdict, Visibility,
+};
+use crate::config::OnFailure;
+
+/// The filters of one server, by what they see.
+#[derive(Debug)]
+pub struct Chain {
+    filters: Vec<Arc<Placed>>,
+    rows: HashMap<&'static str, Row>,
+    other: Row,
+    catalog: HashMap<ItemKind, Vec<Arc<Placed>>>,
+    access: HashMap<ItemKind, Vec<Arc<Placed>>>,
+    budget: Duration,
+}
+
+/// The filters that see one method, by hook. Positions are those in the whole chain.
+#[derive(Debug, Default)]
+pub struct Row {
+    request: Vec<(usize, Arc<Placed>)>,
+    response: Vec<(usize, Arc<Placed>)>,
+    upstream: Vec<Arc<Placed>>,
+}
+
+/// A method and the kinds of items it can be about, for building the rows.
+pub type MethodKinds = (&'static str, &'static [ItemKind]);
+
+/// What each filter stored in the course of one call, by its position.
+#[derive(Debug, Default)]
+pub struct States(Vec<(usize, Arc<BTreeMap<String, Bytes>>)>);
+
+/// How a call leaves the request phase.
+#[derive(Debug)]
+pub enum Up {
+    /// Towards the server.
+    Proceed,
+    /// A filter sent it to another name: judge that name, then go on with the filter at `next`.
+    Rerouted {
+        /// The new name, as the server knows it.
+        name: String,
+        /// Where to go on.
+        next: usize,
+    },
+    /// Answered here. Only filters before `below` have seen it and see the answer.
+    Answered {
+        /// The answer.
+        outcome: Outcome,
+        /// Position of the filter that answered.
+        below: usize,
+    },
+}
+
+/// A filter failed and its failure closes the call.
+#[derive(Clone, Debug)]
+pub struct Closed {
+    /// Which filter.
+    pub filter: Arc<str>,
+}
+
+impl Chain {
+    /// Places the filters that see `server`. `budget` bounds the wall time of each phase.
+    pub fn new(server: &str, filters: &[Arc<Placed>], methods: &[MethodKinds], budget: Duration) -> Chain {
+        let filters: Vec<_> = filters.iter().filter(|f| f.sees_server(server)).cloned().collect();
+        let row = |method: &str| {
+            let mut row = Row::default();
+            for (position, placed) in filters.iter().enumerate().filter(|(_, f)| f.sees_method(method)) {
+                if placed.hooks.request {
+                    row.request.push((position, placed.clone()));
+                }
+                if placed.hooks.response {
+                    row.response.push((position, placed.clone()));
+                }
+                if placed.hooks.upstream {
+                    row.upstream.push(placed.clone());
+                }
+            }
+            row
+        };
+        let rows = methods.iter().map(|(method, _)| (*method, row(method))).collect();
+        let mut catalog: HashMap<_, Vec<Arc<Placed>>> = HashMap::new();
+        let mut access: HashMap<_, Vec<Arc<Placed>>> = HashMap::new();
+        for placed in &filters {
+            for kind in [
+                ItemKind::Tool,
+                ItemKind::Prompt,
+                ItemKind::Resource,
+                ItemKind::ResourceTemplate,
+                ItemKind::Task,
+            ] {
+                // What is hidden in a list must not be callable, nor the reverse: a filter that
+                // sees one method about a kind judges that kind everywhere.
+                if !methods.iter().any(|(method, kinds)| kinds.contains(&kind) && placed.sees_method(method))
+                {
+                    continue;
+                }
+                if placed.hooks.catalog && kind != ItemKind::Task {
+                    catalog.entry(kind).or_default().push(placed.clone());
+                }
+                if placed.hooks.access {
+                    access.entry(kind).or_default().push(placed.clone());
+                }
+            }
+        }
+        // A method nobody knew when the rows were built: only filters that see every method.
+        let other = row("*");
+        Chain { filters, rows, other, catalog, access, budget }
+    }
+
+    /// All filters of the chain, in order.
+    pub fn filters(&self) -> &[Arc<Placed>] {
+        &self.filters
+    }
+
+    /// The filters that see a method.
+    pub fn row(&self, method: &str) -> &Row {
+        self.rows.get(method).unwrap_or(&self.other)
+    }
+
+    /// Whether any filter edits the definitions of this kind.
+    pub fn edits(&self, kind: ItemKind) -> bool {
+        self.catalog.contains_key(&kind)
+    }
+
+    /// Whether any filter judges items of this kind.
+    pub fn judges(&self, kind: ItemKind) -> bool {
+        self.access.contains_key(&kind)
+    }
+
+    /// Whether any filter judges anything of this server.
+    pub fn judges_anything(&self) -> bool {
+        !self.access.is_empty()
+    }
+
+    /// Passes definitions through the `catalog` filters, one after the other.
+    ///
+    /// # Errors
+    /// [`Closed`] if a filter fails: a catalog that is not what was configured is not shown.
+    pub async fn definitions(
+        &self,
+        view: &DefinitionsView,
+        mut apply: impl FnMut(&mut DefinitionsView, DefinitionsEdit) -> Result<(), String>,
+    ) -> Result<DefinitionsView, Closed> {
+        let mut view = view.clone();
+        let end = Instant::now() + self.budget;
+        for placed in self.catalog.get(&view.kind).into_iter().flatten() {
+            let hook = async || {
+                let edit = placed.filter.definitions(view.clone()).await?;
+                let mut edited = view.clone();
+                apply(&mut edited, edit)
+                    .map_err(|message| Failure { kind: FailureKind::BadOutput, message })?;
+                Ok(edited)
+            };
+            match ask(placed, "catalog", end, hook).await? {
+                Some(edited) => view = edited,
+                None => continue,
+            }
+        }
+        Ok(view)
+    }
+
+    /// Which items this caller may see: all filters must agree.
+    ///
+    /// # Errors
+    /// [`Closed`] if a filter fails, whatever its `on_failure`: access never fails open.
+    pub async fn access(&self, items: ItemsView) -> Result<Vec<bool>, Closed> {
+        let mut visible = vec![true; items.items.len()];
+        let end = Instant::now() + self.budget;
+        let items = Arc::new(items);
+        for placed in self.access.get(&items.kind).into_iter().flatten() {
+            let seen: Vec<usize> = (0..items.items.len())
+                .filter(|&i| items.items.get(i).is_some_and(|item| placed.sees_name(Some(&item.name))))
+                .collect();
+            if seen.is_empty() {
+                continue;
+            }
+            let asked = if seen.len() == items.items.len() {
+                items.clone()
+            } else {
+                let mut subset = (*items).clone();
+                subset.items = seen.iter().filter_map(|&i| items.items.get(i).cloned()).collect();
+                Arc::new(subset)
+            };
+            let hook = async || {
+                let answers = placed.filter.access(asked).await?;
+                if answers.len() != seen.len() {
+                    return Err(Failure {
+                        kind: FailureKind::BadOutput,
+                        message: format!(
+                            "`access` answered {} of {} items; it must give one answer for each",
+                            answers.len(),
+                            seen.len()
+                        ),
+                    });
+                }
+                Ok(answers)
+            };
+            let Some(answers) = ask(placed, "access", end, hook).await? else { continue };
+            for (&i, answer) in seen.iter().zip(&answers) {
+                if let Some(slot) = visible.get_mut(i) {
+                    *slot &= *answer == Visibility::Visible;
+                }
+            }
+        }
+        Ok(visible)
+    }
+
+    /// Runs the `request` filters at or after `from`.
+    pub async fn request(&self, row: &Row, call: &mut CallView, states: &mut States, from: usize) -> Up {
+        let end = Instant::now() + self.budget;
+        for (position, placed) in row.request.iter().filter(|(position, _)| *position >= from) {
+            if !placed.sees_name(call.name.as_deref()) {
+                continue;
+            }
+            call.state = states.of(*position);
+            let effects = match ask(placed, "request", end, async || {
+                placed.filter.request(Arc::new(call.clone())).await
+            })
+            .await
+            {
+                Ok(Some(effects)) => effects,
+                Ok(None) => continue,
+                Err(closed) => {
+                    return Up::Answered { outcome: Outcome::Failure(closed.error()), below: *position };
+                }
+            };
+            if let Some(state) = effects.state {
+                states.put(*position, state);
+            }
+            match effects.verdict {
+                Verdict::Proceed => {}
+                Verdict::Respond(result) => {
+                    return Up::Answered { outcome: Outcome::Success(result), below: *position };
+                }
+                Verdict::Reject(rejection) => {
+                    tracing::debug!(filter = %placed.name, call = call.id, "rejected");
+                    return Up::Answered { outcome: Outcome::Failure(rejection.error()), below: *position };
+                }
+            }
+            if let Some(params) = effects.params {
+                call.params = params;
+            }
+            if let Some(name) = effects.reroute {
+                return Up::Rerouted { name, next: position + 1 };
+            }
+        }
+        Up::Proceed
+    }
+
+    /// Runs the `response` filters before `below`, backward, over `call.outcome`.
+    pub async fn response(&self, row: &Row, call: &mut CallView, states: &mut States, below: usize) {
+        let end = Instant::now() + self.budget;
+        for (position, placed) in row.response.iter().rev().filter(|(position, _)| *position < below) {
+            if !placed.sees_name(call.name.as_deref()) {
+                continue;
+            }
+            call.state = states.of(*position);
+            let hook = async || placed.filter.response(Arc::new(call.clone())).await;
+            match ask(placed, "response", end, hook).await {
+                Ok(Some(effects)) => {
+                    if let Some(state) = effects.state {
+                        states.put(*position, state);
+                    }
+                    match (effects.verdict, effects.outcome) {
+                        (Verdict::Proceed, None) => {}
+                        (Verdict::Proceed, Some(edited)) => {
+                            call.outcome = call.outcome.take().map(|outcome| match outcome {
+                                Outcome::Success(_) => Outcome::Success(edited),
+                                Outcome::Failure(_) => Outcome::Failure(edited),
+                            });
+                        }
+                        (Verdict::Respond(result), _) => call.outcome = Some(Outcome::Success(result)),
+                        (Verdict::Reject(rejection), _) => {
+                            call.outcome = Some(Outcome::Failure(rejection.error()));
+                        }
+                    }
+                }
+                Ok(None) => {}
+                // The filter may be the one that keeps something from the client: nothing of what
+                // came back passes.
+                Err(closed) => call.outcome = Some(Outcome::Failure(closed.error())),
+            }
+        }
+    }
+
+    /// Whether an exchange for this method passes any `upstream` filter.
+    pub fn has_exchange(&self, method: &str) -> bool {
+        !self.row(method).upstream.is_empty()
+    }
+
+    /// Passes one outgoing exchange through the `upstream` filters; returns the headers they set.
+    pub async fn exchange(&self, method: &str, mut view: ExchangeView) -> Result<http::HeaderMap, Rejection> {
+        let end = Instant::now() + self.budget;
+        for placed in &self.row(method).upstream {
+            if !placed.sees_name(view.call.as_ref().and_then(|call| call.name.as_deref())) {
+                continue;
+            }
+            let hook = async || placed.filter.upstream(Arc::new(view.clone())).await;
+            match ask(placed, "upstream", end, hook).await {
+                Ok(Some(effects)) => {
+                    if let Some(rejection) = effects.reject {
+                        return Err(rejection);
+                    }
+                    for name in effects.remove {
+                        view.headers.remove(name);
+                    }
+                    for (name, value) in &effects.set {
+                        view.headers.insert(name.clone(), value.clone());
+                    }
+                }
+                Ok(None) => {}
+                Err(closed) => return Err(closed.rejection()),
+            }
+        }
+        Ok(view.headers)
+    }
+}
+
+/// Asks the `authenticate` filters in order; none if there are none, [`Decision::Skip`] if all skip.
+///
+/// # Errors
+/// [`Closed`] if a filter fails: authentication never fails open.
+pub async fn authenticate(
+    filters: &[Arc<Placed>],
+    head: Arc<RequestHead>,
+    budget: Duration,
+) -> Result<Option<Decision>, Closed> {
+    let end = Instant::now() + budget;
+    let mut last = None;
+    for placed in filters {
+        if head.server.as_deref().is_some_and(|server| !placed.sees_server(server)) {
+            continue;
+        }
+        match ask(placed, "authenticate", end, async || placed.filter.authenticate(head.clone()).await)
+            .await?
+        {
+            Some(Decision::Skip) | None => last = Some(Decision::Skip),
+            Some(decision) => return Ok(Some(decision)),
+        }
+    }
+    Ok(last)
+}
+
+/// Runs one hook under the breaker and the phase's budget. `Ok(None)`: it failed and is skipped.
+async fn ask<T>(
+    placed: &Placed,
+    hook: &'static str,
+    end: Instant,
+    run: impl AsyncFnOnce() -> Result<T, Failure>,
+) -> Result<Option<T>, Closed> {
+    let open = placed.on_failure == OnFailure::Open && !matches!(hook, "authenticate" | "access");
+    let closed = || Closed { filter: placed.name.clone() };
+    if placed.breaker.permit() == Permit::Open {
+        return if open { Ok(None) } else { Err(closed()) };
+    }
+    let outcome = tokio::time::timeout_at(end.into(), run()).await.unwrap_or_else(|_| {
+        Err(Failure {
+            kind: FailureKind::Wall,
+            message: format!("`{hook}`: the filters of this phase used up limits.chain_ms together"),
+        })
+    });
+    let opened = placed.breaker.record(outcome.is_err());
+    match outcome {
+        Ok(value) => Ok(Some(value)),
+        Err(failure) => {
+            tracing::warn!(
+                filter = %placed.name,
+                plugin = %placed.plugin,
+                version = placed.version.as_deref().unwrap_or("-"),
+                hook,
+                kind = ?failure.kind,
+                "filter failed: {failure}; {}",
+                if open { "skipped (on_failure: open)" } else { "the call is refused (on_failure: closed)" }
+            );
+            if opened {
+                tracing::error!(
+                    filter = %placed.name,
+                    "filter tripped its breaker: {} faults within {} s; a probe follows after that time",
+                    placed.limits.breaker_faults,
+                    placed.limits.breaker_seconds
+                );
+            }
+            if open { Ok(None) } else { Err(closed()) }
+        }
+    }
+}
+
+impl States {
+    fn of(&self, position: usize) -> Arc<BTreeMap<String, Bytes>> {
+        self.0.iter().find(|(p, _)| *p == position).map(|(_, s)| s.clone()).unwrap_or_default()
+    }
+
+    fn put(&mut self, position: usize, state: BTreeMap<String, Bytes>) {
+        let state = Arc::new(state);
+        match self.0.iter_mut().find(|(p, _)| *p == position) {
+            Some((_, slot)) => *slot = state,
+            None => self.0.push((position, state)),
+        }
+    }
+}
+
+impl Closed {
+    /// What the client is told: which filter, and that it is not the client's doing.
+    pub fn rejection(&self) -> Rejection {
+        Rejection {
+            code: -32603,
+            message: format!(
+                "refused: filter `{}` could not judge this call; its operator finds the reason in Lockgate's log",
+                self.filter
+            ),
+            data: None,
+        }
+    }
+
+    fn error(&self) -> Bytes {
+        self.rejection().error()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,431 @@
+//! One call: resolve, access, request filters, upstream, response filters, answer.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
+
+use super::definitions::quoted;
+use super::link::{CallScope, Link};
+use super::methods::{self, Row, Subject};
+use super::outgoing::Filtered;
+use super::{Downlink, Snapshot, rescue};
+use crate::filter::chain::{Chain, States, Up};
+use crate::filter::{CallView, Caller, Item, ItemKind, Outcome};
+use crate::jsonrpc::{self, Document, Kind, Limits, Message};
+use crate::upstream::{Outgoing, Reply, UpstreamCall, UpstreamError};
+
+/// Names calls in logs and for plugins.
+static CALLS: AtomicU64 = AtomicU64::new(1);
+
+/// One call under way.
+pub(super) struct Run<'a> {
+    pub(super) link: &'a Link,
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) chain: Arc<Chain>,
+    pub(super) request: Message,
+    pub(super) method: Arc<str>,
+    pub(super) caller: Arc<Caller>,
+    downlink: Arc<dyn Downlink>,
+    cancel: CancellationToken,
+    deadline: Instant,
+    hard_deadline: Instant,
+    id: u64,
+}
+
+/// What a call is about, after `catalog` and `access` had their say.
+struct Target {
+    kind: ItemKind,
+    visible: Arc<str>,
+    name: Arc<str>,
+    definition: Option<Bytes>,
+}
+
+/// How a call ends: with the server's own message, or with one made here.
+enum End {
+    Reply(Message),
+    Made(Outcome),
+}
+
+impl Link {
+    /// Passes one request through the chain and returns the answer with the request's own id.
+    /// None if it was cancelled: then the client gets no answer. Never called with `initialize` or `ping`.
+    pub async fn call(self: &Arc<Self>, request: Message, scope: CallScope) -> Option<Message> {
+        let started = Instant::now();
+        let snapshot = self.gateway.snapshot();
+        let id = Bytes::copy_from_slice(request.id().unwrap_or(b"null"));
+        let method: Arc<str> = Arc::from(request.method().unwrap_or_default());
+        let Some(chain) = snapshot.chain(&self.server).cloned() else {
+            return Some(answer(&id, End::Made(rescue::unknown_method(&method))));
+        };
+        let config = snapshot.config();
+        let seconds = config.servers.get(&*self.server).and_then(|s| s.timeout_seconds);
+        let seconds = seconds.unwrap_or(config.limits.call_seconds);
+        let cancel = scope.cancel.child_token();
+        let cut = snapshot.cut().clone();
+        let principal = scope.caller.principal.clone();
+        let mut run = Run {
+            link: self,
+            chain,
+            method: method.clone(),
+            caller: scope.caller,
+            downlink: self.watched(scope.downlink),
+            cancel: cancel.clone(),
+            deadline: started + Duration::from_secs(seconds),
+            hard_deadline: started + Duration::from_secs(config.limits.call_max_seconds.max(seconds)),
+            id: CALLS.fetch_add(1, Ordering::Relaxed),
+            request,
+            snapshot: snapshot.clone(),
+        };
+        let name = log_name(&run.request);
+        let end = {
+            let work = run.run();
+            tokio::pin!(work);
+            tokio::select! {
+                end = &mut work => end,
+                () = cut.cancelled() => {
+                    cancel.cancel();
+                    let end = work.await;
+                    if scope.cancel.is_cancelled() { end } else { Some(End::Made(rescue::cut())) }
+                }
+            }
+        };
+        tracing::info!(
+            target: "call",
+            server = %self.server,
+            method = %method,
+            name = name.as_deref().map(tracing::field::display),
+            principal = principal.as_ref().map(|p| tracing::field::display(p.id.escape_debug().to_string())),
+            outcome = end.as_ref().map_or("cancelled".to_owned(), End::word),
+            ms = started.elapsed().as_millis() as u64,
+            generation = snapshot.generation(),
+        );
+        end.map(|end| answer(&id, end))
+    }
+}
+
+impl Run<'_> {
+    /// None: cancelled.
+    async fn run(&mut self) -> Option<End> {
+        let row = methods::find(&self.method);
+        match self.phases(row).await {
+            Ok(end) => Some(end),
+            Err(_) if self.cancel.is_cancelled() => None,
+            Err(outcome) => Some(End::Made(outcome)),
+        }
+    }
+
+    async fn phases(&mut self, row: &'static Row) -> Result<End, Outcome> {
+        if !row.forwarded || (row.method == "*" && self.chain.judges_anything()) {
+            // Nobody could judge what an unknown method reaches.
+            return Err(rescue::unknown_method(&self.method));
+        }
+        let named = methods::named(row, &self.request).map_err(rescue::invalid_params)?;
+        let target = match named {
+            Some((kind, visible)) => Some(self.admit(row, kind, visible).await?),
+            None => None,
+        };
+        if let Some(target) = target.as_ref().filter(|t| t.name != t.visible) {
+            self.request = self.with_name(row, &target.name)?;
+        }
+        let chain = self.chain.clone();
+        let hooks = chain.row(&self.method);
+        let mut states = States::default();
+        let mut view = self.view(target.as_ref());
+        let mut from = 0;
+        let below = loop {
+            match chain.request(hooks, &mut view, &mut states, from).await {
+                Up::Proceed => break usize::MAX,
+                Up::Rerouted { name, next } => {
+                    let target = self.admit_rerouted(row, target.as_ref(), name).await?;
+                    view.name = Some(target.name.clone());
+                    self.request = self.request.with_params(&view.params);
+                    self.request = self.with_name(row, &target.name)?;
+                    view.params = self.params();
+                    from = next;
+                }
+                Up::Answered { outcome, below } => {
+                    view.outcome = Some(outcome);
+                    break below;
+                }
+            }
+        };
+        let mut reply = None;
+        if view.outcome.is_none() {
+            match self.exchange(row, &mut view, target.as_ref()).await {
+                Ok(message) => reply = Some(message),
+                Err(outcome) if self.cancel.is_cancelled() => return Err(outcome),
+                Err(outcome) => view.outcome = Some(outcome),
+            }
+        }
+        let before = view.outcome.clone();
+        chain.response(hooks, &mut view, &mut states, below).await;
+        Ok(match (reply, view.outcome) {
+            (Some(reply), Some(outcome)) => {
+                if before.as_ref().is_some_and(|before| same(before, &outcome)) {
+                    End::Reply(reply)
+                } else {
+                    edited(reply, outcome)
+                }
+            }
+            (Some(reply), None) => End::Reply(reply),
+            (None, Some(outcome)) => End::Made(outcome),
+            (None, None) => End::Made(rescue::unknown_method(&self.method)),
+        })
+    }
+
+    /// Sends the call up and shapes what comes back; sets `view.outcome` from it.
+    async fn exchange(
+        &mut self,
+        row: &'static Row,
+        view: &mut CallView,
+        target: Option<&Target>,
+    ) -> Result<Message, Outcome> {
+        if !same_bytes(&view.params, &self.params()) {
+            self.request = self.request.with_params(&view.params);
+        }
+        let mut reply = self.send(self.request.clone(), Some(Arc::new(view.clone()))).await?;
+        if let Subject::List(list) = row.subject {
+            reply = self.shape_list(list, reply).await?;
+        }
+        if let Some((status, headers)) = &reply.head {
+            view.upstream_status = Some(*status);
+            view.upstream_headers = Some(headers.clone());
+        }
+        let message = reply.message;
+        view.outcome = match message.kind() {
+            Kind::Result => {
+                self.link.remember(&self.method, &self.request);
+                message.result().map(Outcome::Success)
+            }
+            _ => message.error_object().map(Outcome::Failure),
+        };
+        // An unlisted name that the server refuses must look like one that is hidden.
+        if let Some(target) = target.filter(|t| t.definition.is_none() && self.chain.judges(t.kind)) {
+            if message.kind() == Kind::Error {
+                return Err(rescue::unknown(target.kind, &target.visible));
+            }
+        }
+        Ok(message)
+    }
+
+    /// Sends a message to the server and waits for its answer.
+    pub(super) async fn send(&self, message: Message, call: Option<Arc<CallView>>) -> Result<Reply, Outcome> {
+        let shared = self.link.is_shared();
+        let principal = if shared { None } else { self.caller.principal.clone() };
+        let outgoing: Arc<dyn Outgoing> = Arc::new(Filtered {
+            server: self.link.server.clone(),
+            chain: self.chain.clone(),
+            method: self.method.clone(),
+            call: call.filter(|_| !shared),
+            principal,
+        });
+        let connection = self.link.connection().await.map_err(|e| rescue::upstream(&e))?;
+        let call = UpstreamCall {
+            message,
+            downlink: self.downlink.clone(),
+            cancel: self.cancel.clone(),
+            deadline: self.deadline,
+            hard_deadline: self.hard_deadline,
+            outgoing,
+        };
+        connection.call(call).await.map_err(|error| {
+            if !matches!(error, UpstreamError::Cancelled) {
+                tracing::warn!(server = %self.link.server, method = %self.method, call = self.id, "{error}");
+            }
+            rescue::upstream(&error)
+        })
+    }
+
+    /// Resolves a name as the client knows it and asks `access` about it.
+    async fn admit(&self, row: &Row, kind: ItemKind, visible: String) -> Result<Target, Outcome> {
+        let visible: Arc<str> = Arc::from(visible);
+        let mut target = Target { kind, name: visible.clone(), visible: visible.clone(), definition: None };
+        if !self.chain.edits(kind) && !self.chain.judges(kind) {
+            return Ok(target);
+        }
+        let unknown = || rescue::unknown(kind, &visible);
+        if let Some(definitions) = self.definitions(kind).await? {
+            let found = match definitions.find(&visible) {
+                Some(found) => Some(found.clone()),
+                None => match self.definitions_again(kind).await? {
+                    Some(again) => again.find(&visible).cloned(),
+                    None => None,
+                },
+            };
+            match found {
+                Some(found) => {
+                    target.name = found.name;
+                    target.definition = Some(found.judged);
+                }
+                None if kind == ItemKind::Resource && self.may_be_unlisted(row, &visible).await? => {}
+                None => return Err(unknown()),
+            }
+        }
+        self.judge_one(target).await
+    }
+
+    /// Resources may exist without being listed, where a template covers them or a result linked
+    /// to them. Only the server knows; but what needs no existing resource (a subscription, a
+    /// completion) would tell a hidden one from an unknown one.
+    async fn may_be_unlisted(&self, row: &Row, uri: &str) -> Result<bool, Outcome> {
+        if row.method == "resources/read" {
+            return Ok(true);
+        }
+        let templates = self.definitions(ItemKind::ResourceTemplate).await?;
+        Ok(templates.is_some_and(|templates| templates.template_of(uri).is_some()))
+    }
+
+    async fn admit_rerouted(
+        &self,
+        row: &Row,
+        target: Option<&Target>,
+        name: String,
+    ) -> Result<Target, Outcome> {
+        let Some(target) = target else {
+            return Err(rescue::invalid_params("this method has no name to reroute"));
+        };
+        let kind = target.kind;
+        let name: Arc<str> = Arc::from(name);
+        let definition = match self.definitions(kind).await? {
+            Some(all) => match all.items().iter().find(|d| d.name == name) {
+                Some(found) => Some(found.judged.clone()),
+                None if kind == ItemKind::Resource && self.may_be_unlisted(row, &name).await? => None,
+                None => return Err(rescue::unknown(kind, &target.visible)),
+            },
+            None => None,
+        };
+        self.judge_one(Target { kind, visible: target.visible.clone(), name, definition }).await
+    }
+
+    async fn judge_one(&self, target: Target) -> Result<Target, Outcome> {
+        let item = Item {
+            name: target.name.clone(),
+            visible_name: target.visible.clone(),
+            definition: target.definition.clone(),
+        };
+        match self.judge(target.kind, vec![item]).await?.first() {
+            Some(true) => Ok(target),
+            _ => Err(rescue::unknown(target.kind, &target.visible)),
+        }
+    }
+
+    fn view(&self, target: Option<&Target>) -> CallView {
+        CallView {
+            id: self.id,
+            method: self.method.clone(),
+            server: self.link.server.clone(),
+            name: target.map(|t| t.name.clone()),
+            visible_name: target.map(|t| t.visible.clone()),
+            caller: self.caller.clone(),
+            round: 0,
+            deadline: self.deadline,
+            params: self.params(),
+            outcome: None,
+            upstream_status: None,
+            upstream_headers: None,
+            state: Arc::default(),
+        }
+    }
+
+    fn params(&self) -> Bytes {
+        self.request.params().unwrap_or_else(|| Bytes::from_static(b"{}"))
+    }
+
+    /// The request with the item's name as the server knows it.
+    fn with_name(&self, row: &Row, name: &str) -> Result<Message, Outcome> {
+        match row.subject {
+            Subject::Named(_, param) => Ok(self.request.with_param(param, &quoted(name))),
+            Subject::Reference => {
+                let at = match self.request.param("ref").and_then(|r| jsonrpc::get(r, "/name")) {
+                    Some(_) => "/ref/name",
+                    None => "/ref/uri",
+                };
+                let mut params = Document::new(self.params(), self.json_limits());
+                params.set_text(at, name).map_err(|e| rescue::invalid_params(&e.to_string()))?;
+                Ok(self.request.with_params(params.bytes()))
+            }
+            Subject::None | Subject::List(_) => Ok(self.request.clone()),
+        }
+    }
+
+    pub(super) fn json_limits(&self) -> Limits {
+        self.link.gateway.server_json_limits()
+    }
+}
+
+impl End {
+    /// For the log: never contents.
+    fn word(&self) -> String {
+        let error = |error: &[u8]| {
+            let code = jsonrpc::get(error, "/code").map(String::from_utf8_lossy).unwrap_or_default();
+            format!("error {code}")
+        };
+        let success = |result: &[u8]| match jsonrpc::get(result, "/isError") {
+            Some(b"true") => "tool error".to_owned(),
+            _ => "ok".to_owned(),
+        };
+        match self {
+            End::Made(Outcome::Success(result)) => success(result),
+            End::Made(Outcome::Failure(e)) => error(e),
+            End::Reply(message) => match (message.kind(), message.error_object()) {
+                (Kind::Error, Some(e)) => error(&e),
+                // Spans of the result's own members are known: no second scan of a large result.
+                _ => match message.result_member("isError") {
+                    Some(b"true") => "tool error".to_owned(),
+                    _ => "ok".to_owned(),
+                },
+            },
+        }
+    }
+}
+
+/// Whether these are the same bytes, not only equal ones: then nothing was edited.
+fn same(a: &Outcome, b: &Outcome) -> bool {
+    match (a, b) {
+        (Outcome::Success(a), Outcome::Success(b)) | (Outcome::Failure(a), Outcome::Failure(b)) => {
+            same_bytes(a, b)
+        }
+        _ => false,
+    }
+}
+
+fn same_bytes(a: &Bytes, b: &Bytes) -> bool {
+    a.as_ptr() == b.as_ptr() && a.len() == b.len()
+}
+
+/// The server's message with another outcome; its other members stay where the kind is the same.
+fn edited(reply: Message, outcome: Outcome) -> End {
+    match (reply.kind(), outcome) {
+        (Kind::Result, Outcome::Success(result)) => End::Reply(reply.with_result(&result)),
+        (Kind::Error, Outcome::Failure(error)) => End::Reply(reply.with_error(&error)),
+        (_, outcome) => End::Made(outcome),
+    }
+}
+
+fn answer(id: &[u8], end: End) -> Message {
+    match end {
+        End::Reply(message) => message.with_id(id),
+        End::Made(Outcome::Success(result)) => Message::response(id, &result),
+        End::Made(Outcome::Failure(error)) => rescue::message(Some(id), &error),
+    }
+}
+
+/// The name of what is called, for the log: bounded and without control characters.
+fn log_name(request: &Message) -> Option<String> {
+    let name = request.param_text("name").or_else(|| request.param_text("uri"))?;
+    Some(name.chars().take(128).collect::<String>().escape_debug().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Transports spawn calls, so their futures must be `Send`.
+    #[expect(dead_code, reason = "compiling is the test")]
+    fn calls_can_be_spawned(link: &'static Arc<Link>, request: Message, scope: CallScope) -> impl Send {
+        link.call(request, scope)
+    }
+}

@@ -1,0 +1,180 @@
+//! The table of MCP methods: what each is about, and so which hooks judge it.
+//!
+//! `docs/wit.md` shows the same table to people; a test walks both.
+
+use std::borrow::Cow;
+
+use crate::filter::ItemKind;
+use crate::jsonrpc::{self, Message};
+
+/// One MCP request method.
+#[derive(Debug)]
+pub struct Row {
+    /// The method; `*` for all that are not in the table.
+    pub method: &'static str,
+    /// What `access` is asked about.
+    pub subject: Subject,
+    /// Whether it reaches a server, and so passes `request`, `upstream` and `response`. What does
+    /// not is answered by Lockgate itself.
+    pub forwarded: bool,
+}
+
+/// What a request is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// Nothing that has a name.
+    None,
+    /// Every item of a list.
+    List(List),
+    /// The item that a string member of `params` names.
+    Named(ItemKind, &'static str),
+    /// The prompt or resource that `params.ref` names.
+    Reference,
+}
+
+/// How a list result is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct List {
+    /// What it lists.
+    pub kind: ItemKind,
+    /// The method.
+    pub method: &'static str,
+    /// The member of `result` that holds the items.
+    pub member: &'static str,
+    /// The member of an item that identifies it.
+    pub key: &'static str,
+}
+
+/// The list of tools.
+pub const TOOLS: List = List { kind: ItemKind::Tool, method: "tools/list", member: "tools", key: "name" };
+/// The list of prompts.
+pub const PROMPTS: List =
+    List { kind: ItemKind::Prompt, method: "prompts/list", member: "prompts", key: "name" };
+/// The list of resources.
+pub const RESOURCES: List =
+    List { kind: ItemKind::Resource, method: "resources/list", member: "resources", key: "uri" };
+/// The list of resource templates.
+pub const TEMPLATES: List = List {
+    kind: ItemKind::ResourceTemplate,
+    method: "resources/templates/list",
+    member: "resourceTemplates",
+    key: "uriTemplate",
+};
+/// The list of tasks (2025-11-25).
+const TASKS: List = List { kind: ItemKind::Task, method: "tasks/list", member: "tasks", key: "taskId" };
+
+const fn row(method: &'static str, subject: Subject) -> Row {
+    Row { method, subject, forwarded: true }
+}
+
+const fn local(method: &'static str) -> Row {
+    Row { method, subject: Subject::None, forwarded: false }
+}
+
+/// Every method of the legacy era. Those of the modern one join with its adapter.
+pub static TABLE: &[Row] = &[
+    local("initialize"),
+    local("ping"),
+    row("tools/list", Subject::List(TOOLS)),
+    row("tools/call", Subject::Named(ItemKind::Tool, "name")),
+    row("prompts/list", Subject::List(PROMPTS)),
+    row("prompts/get", Subject::Named(ItemKind::Prompt, "name")),
+    row("resources/list", Subject::List(RESOURCES)),
+    row("resources/templates/list", Subject::List(TEMPLATES)),
+    row("resources/read", Subject::Named(ItemKind::Resource, "uri")),
+    row("resources/subscribe", Subject::Named(ItemKind::Resource, "uri")),
+    row("resources/unsubscribe", Subject::Named(ItemKind::Resource, "uri")),
+    row("completion/complete", Subject::Reference),
+    row("logging/setLevel", Subject::None),
+    row("tasks/list", Subject::List(TASKS)),
+    row("tasks/get", Subject::Named(ItemKind::Task, "taskId")),
+    row("tasks/result", Subject::Named(ItemKind::Task, "taskId")),
+    row("tasks/cancel", Subject::Named(ItemKind::Task, "taskId")),
+];
+
+/// Stands for every method that is not in the table: forwarded where no `access` filter judges the
+/// server, refused where one does, because nobody could say what it reaches.
+pub static UNKNOWN: Row = row("*", Subject::None);
+
+/// The row of a method.
+pub fn find(method: &str) -> &'static Row {
+    TABLE.iter().find(|row| row.method == method).unwrap_or(&UNKNOWN)
+}
+
+/// The list that defines items of a kind; none for tasks, which are not defined but made.
+pub fn definitions_of(kind: ItemKind) -> Option<List> {
+    match kind {
+        ItemKind::Tool => Some(TOOLS),
+        ItemKind::Prompt => Some(PROMPTS),
+        ItemKind::Resource => Some(RESOURCES),
+        ItemKind::ResourceTemplate => Some(TEMPLATES),
+        ItemKind::Task => None,
+    }
+}
+
+/// The kinds of items that a method can be about.
+pub fn kinds_of(row: &Row) -> &'static [ItemKind] {
+    use ItemKind::{Prompt, Resource, ResourceTemplate, Task, Tool};
+    match row.subject {
+        Subject::None => &[],
+        Subject::Reference => &[Prompt, Resource, ResourceTemplate],
+        Subject::List(List { kind, .. }) | Subject::Named(kind, _) => match kind {
+            Tool => &[Tool],
+            Prompt => &[Prompt],
+            Resource => &[Resource],
+            ResourceTemplate => &[ResourceTemplate],
+            Task => &[Task],
+        },
+    }
+}
+
+/// The item that a request names: its kind and the name as the client wrote it. None for requests
+/// about nothing in particular; an error text where the name that must be there is not.
+pub fn named(row: &Row, request: &Message) -> Result<Option<(ItemKind, String)>, &'static str> {
+    match row.subject {
+        Subject::None | Subject::List(_) => Ok(None),
+        Subject::Named(kind, param) => match request.param_text(param) {
+            Some(name) => Ok(Some((kind, name.into_owned()))),
+            None => Err(match param {
+                "uri" => "`params.uri` must be a string",
+                "taskId" => "`params.taskId` must be a string",
+                _ => "`params.name` must be a string",
+            }),
+        },
+        Subject::Reference => reference(request).map(Some),
+    }
+}
+
+fn reference(request: &Message) -> Result<(ItemKind, String), &'static str> {
+    const WRONG: &str =
+        "`params.ref` must be `{type: \"ref/prompt\", name}` or `{type: \"ref/resource\", uri}`";
+    let reference = request.param("ref").ok_or(WRONG)?;
+    let text = |at: &str| -> Option<Cow<'_, str>> { jsonrpc::unescape(jsonrpc::get(reference, at)?) };
+    match text("/type").as_deref() {
+        Some("ref/prompt") => Ok((ItemKind::Prompt, text("/name").ok_or(WRONG)?.into_owned())),
+        Some("ref/resource") => {
+            let uri = text("/uri").ok_or(WRONG)?.into_owned();
+            let kind = if uri.contains('{') { ItemKind::ResourceTemplate } else { ItemKind::Resource };
+            Ok((kind, uri))
+        }
+        _ => Err(WRONG),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_method_stands_once() {
+        for (i, row) in TABLE.iter().enumerate() {
+            assert!(TABLE.iter().skip(i + 1).all(|other| other.method != row.method), "{}", row.method);
+            assert!(std::ptr::eq(find(row.method), row));
+        }
+    }
+
+    #[test]
+    fn an_unknown_method_is_about_nothing() {
+        assert_eq!(find("acme/secret").method, "*");
+    }
+}

@@ -1,0 +1,83 @@
+//! The one place where errors become JSON-RPC errors for a client.
+//!
+//! Codes: -32602 for names that do not exist (for this caller), -32002 for resources that do not
+//! (2025-11-25 "resource not found"), -32601 for methods, -32603 for everything that is not the
+//! client's doing. `data.reason` is a stable word that programs can act on.
+
+use bytes::Bytes;
+
+use crate::filter::{ItemKind, Outcome, Rejection};
+use crate::jsonrpc::{self, Message};
+use crate::upstream::UpstreamError;
+
+/// The answer for a name that does not exist, or is hidden from this caller: the same bytes.
+pub fn unknown(kind: ItemKind, name: &str) -> Outcome {
+    let (code, what) = match kind {
+        ItemKind::Tool => (-32602, "Unknown tool"),
+        ItemKind::Prompt => (-32602, "Unknown prompt"),
+        ItemKind::Resource => (-32002, "Resource not found"),
+        ItemKind::ResourceTemplate => (-32602, "Unknown resource template"),
+        ItemKind::Task => (-32602, "Unknown task"),
+    };
+    let data = (kind == ItemKind::Resource).then(|| {
+        let mut data = b"{\"uri\":".to_vec();
+        data.extend_from_slice(&jsonrpc::escape(name));
+        data.push(b'}');
+        Bytes::from(data)
+    });
+    failure(code, format!("{what}: {name}"), data)
+}
+
+/// The answer for a method that is not served here.
+pub fn unknown_method(method: &str) -> Outcome {
+    failure(-32601, format!("Method not found: {method}"), None)
+}
+
+/// The answer for params that do not say what they must.
+pub fn invalid_params(what: &str) -> Outcome {
+    failure(-32602, format!("Invalid params: {what}"), None)
+}
+
+/// The answer when a limit of Lockgate's is reached. `key` is its configuration key.
+pub fn limited(key: &str) -> Outcome {
+    reason(format!("Lockgate is busy: {key} is reached; try again later"), "busy")
+}
+
+/// The answer for whatever went wrong towards a server.
+pub fn upstream(error: &UpstreamError) -> Outcome {
+    let word = match error {
+        UpstreamError::Refused { rejection, .. } => return Outcome::Failure(rejection.error()),
+        UpstreamError::NotStarted { .. } => "not-started",
+        UpstreamError::Gone { may_have_run: true, .. } => "gone-may-have-run",
+        UpstreamError::Gone { may_have_run: false, .. } => "gone",
+        UpstreamError::Unreachable { .. } => "unreachable",
+        UpstreamError::Timeout { .. } => "timeout",
+        UpstreamError::Malformed { .. } => "malformed",
+        UpstreamError::Busy { .. } => "busy",
+        UpstreamError::Cancelled => "cancelled",
+    };
+    reason(error.to_string(), word)
+}
+
+/// The answer for a filter that closed the call by failing.
+pub fn closed(closed: &crate::filter::chain::Closed) -> Outcome {
+    Outcome::Failure(closed.rejection().error())
+}
+
+/// The answer when the generation a call runs on is cut after a reload.
+pub fn cut() -> Outcome {
+    reason("cut: the configuration was replaced and limits.drain_seconds passed; call again".into(), "cut")
+}
+
+/// The error response of an outcome's raw `error` member. Without an id the member is left out.
+pub fn message(id: Option<&[u8]>, error: &[u8]) -> Message {
+    Message::error(id, -32603, "", None).with_error(error)
+}
+
+fn reason(message: String, word: &str) -> Outcome {
+    failure(-32603, message, Some(Bytes::from(format!("{{\"reason\":\"{word}\"}}"))))
+}
+
+fn failure(code: i32, message: String, data: Option<Bytes>) -> Outcome {
+    Outcome::Failure(Rejection { code, message, data }.error())
+}

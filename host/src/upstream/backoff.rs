@@ -1,0 +1,92 @@
+//! When a server that does not start may be tried again.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+const FIRST: Duration = Duration::from_millis(200);
+const MOST: Duration = Duration::from_secs(30);
+/// A server that ran this long starts with a clean slate.
+const HEALTHY: Duration = Duration::from_secs(30);
+
+/// The failed starts of one server.
+#[derive(Debug, Default)]
+pub(super) struct Backoff {
+    failures: u32,
+    last: Option<(Instant, String)>,
+}
+
+impl Backoff {
+    /// How long it must not be tried yet, and why not.
+    pub(super) fn blocked(&self) -> Option<(Duration, &str)> {
+        let (until, reason) = self.last.as_ref()?;
+        let left = until.saturating_duration_since(Instant::now());
+        (!left.is_zero()).then_some((left, reason.as_str()))
+    }
+
+    /// A start failed, or what was started ended soon of itself.
+    pub(super) fn failed(&mut self, reason: String) {
+        let most = FIRST.saturating_mul(1 << self.failures.min(16)).min(MOST);
+        self.failures = self.failures.saturating_add(1);
+        self.last = Some((Instant::now() + most.mul_f64(random()), reason));
+    }
+
+    /// What was started ended of itself after `lived`.
+    pub(super) fn ended(&mut self, lived: Duration, reason: String) {
+        if lived >= HEALTHY {
+            *self = Backoff::default();
+        } else {
+            self.failed(reason);
+        }
+    }
+}
+
+/// Around `wait`, so that many do not come back at the same moment.
+pub(super) fn jittered(wait: Duration) -> Duration {
+    wait.mul_f64(0.75 + random() / 2.0)
+}
+
+/// In [0, 1).
+fn random() -> f64 {
+    // Spreading out is not worth failing for.
+    let bits = getrandom::u32().unwrap_or(u32::MAX / 2);
+    f64::from(bits) / (f64::from(u32::MAX) + 1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn waits_grow_up_to_a_cap_and_end() {
+        let mut longest = Vec::new();
+        for failures in 1..12 {
+            let mut most = Duration::ZERO;
+            for _ in 0..200 {
+                let mut backoff = Backoff::default();
+                for _ in 0..failures {
+                    backoff.failed("because".to_owned());
+                }
+                most = most.max(backoff.blocked().map_or(Duration::ZERO, |(left, _)| left));
+            }
+            longest.push(most);
+        }
+        assert!(longest[0] > FIRST / 2 && longest[0] <= FIRST, "{longest:?}");
+        assert!(longest[3] > FIRST * 4 && longest[3] <= FIRST * 8, "{longest:?}");
+        assert!(longest[10] > MOST / 2 && longest[10] <= MOST, "{longest:?}");
+        let mut backoff = Backoff::default();
+        backoff.failed("because".to_owned());
+        tokio::time::advance(FIRST).await;
+        assert_eq!(backoff.blocked(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_healthy_life_clears_the_slate_and_a_short_one_does_not() {
+        let mut backoff = Backoff::default();
+        backoff.failed("a".to_owned());
+        backoff.ended(HEALTHY - Duration::from_millis(1), "b".to_owned());
+        assert_eq!(backoff.failures, 2);
+        backoff.ended(HEALTHY, "c".to_owned());
+        assert_eq!((backoff.failures, backoff.blocked()), (0, None));
+    }
+}

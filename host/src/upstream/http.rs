@@ -1,0 +1,334 @@
+//! A server over Streamable HTTP, with sessions: 2025-03-26 to 2025-11-25.
+
+mod client;
+mod error;
+mod stream;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use http::{Method, Request, Response, StatusCode, Uri};
+use hyper::body::Incoming;
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::inbox::Inbox;
+use super::wire::{Departure, Head, Origin, Parcel, Wire, lock};
+use super::{ExchangeDraft, Outgoing, UpstreamError};
+use crate::config::Server;
+use crate::jsonrpc::{Kind, Limits, Message, Source};
+pub(super) use client::{HttpClient, client};
+use client::{Incomplete, Tracked, cause, empty, excerpt, whole};
+
+const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+const LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
+const AGENT: HeaderValue = HeaderValue::from_static(concat!("lockgate/", env!("CARGO_PKG_VERSION")));
+
+/// What neither the configuration nor a filter sets: the transport's own, and what belongs to one
+/// connection only.
+const OWN: [&str; 15] = [
+    "accept",
+    "accept-encoding",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "expect",
+    "keep-alive",
+    "last-event-id",
+    "mcp-protocol-version",
+    "mcp-session-id",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Longest wait for a server to take the end of a session.
+const GOODBYE: Duration = Duration::from_secs(3);
+/// Longest wait for the head of an answer to a notification or an answer.
+const TAKEN: Duration = Duration::from_secs(30);
+
+/// The way to one server, and the session there.
+pub(super) struct Http(Arc<Inner>);
+
+struct Inner {
+    server: Arc<str>,
+    uri: Uri,
+    url: Arc<str>,
+    /// Without its query, which may hold a key.
+    shown: String,
+    configured: HeaderMap,
+    client: HttpClient,
+    limits: Limits,
+    /// For exchanges that belong to no call.
+    outgoing: Arc<dyn Outgoing>,
+    session: Mutex<Session>,
+    inbox: OnceLock<Weak<Inbox>>,
+    stop: CancellationToken,
+    closed: AtomicBool,
+    tracker: TaskTracker,
+    runtime: Handle,
+}
+
+/// What the server gave out at `initialize`.
+#[derive(Clone, Default)]
+struct Session {
+    id: Option<HeaderValue>,
+    version: Option<HeaderValue>,
+}
+
+/// One HTTP exchange about to be made.
+struct Exchange<'a> {
+    method: Method,
+    purpose: &'static str,
+    body: Option<Bytes>,
+    departure: Option<Arc<Departure>>,
+    outgoing: &'a Arc<dyn Outgoing>,
+    last_event: Option<&'a str>,
+}
+
+impl Http {
+    /// Checks the address; connects to nothing yet.
+    pub(super) fn new(
+        server: &Arc<str>,
+        config: &Server,
+        client: HttpClient,
+        limits: Limits,
+        outgoing: Arc<dyn Outgoing>,
+        stop: CancellationToken,
+        tracker: &TaskTracker,
+    ) -> Result<Http, UpstreamError> {
+        let unusable = |reason| UpstreamError::Unreachable { server: Arc::clone(server), reason };
+        let (uri, shown) = error::address(config.url.as_deref().unwrap_or_default()).map_err(unusable)?;
+        let configured = error::headers(&config.headers).map_err(unusable)?;
+        Ok(Http(Arc::new(Inner {
+            server: Arc::clone(server),
+            url: uri.to_string().into(),
+            uri,
+            shown,
+            configured,
+            client,
+            limits,
+            outgoing,
+            session: Mutex::default(),
+            inbox: OnceLock::new(),
+            stop,
+            closed: AtomicBool::new(false),
+            tracker: tracker.clone(),
+            runtime: Handle::current(),
+        })))
+    }
+
+    /// Whom to tell that the session is over.
+    pub(super) fn attach(&self, inbox: &Arc<Inbox>) {
+        // Set once, right after it was made.
+        let _ = self.0.inbox.set(Arc::downgrade(inbox));
+    }
+}
+
+impl Wire for Http {
+    fn request<'a>(
+        &'a self,
+        parcel: Parcel,
+        inbox: &'a Arc<Inbox>,
+    ) -> BoxFuture<'a, Result<(), UpstreamError>> {
+        Box::pin(self.0.request(parcel, inbox))
+    }
+
+    fn send<'a>(
+        &'a self,
+        message: Message,
+        purpose: &'static str,
+        outgoing: Arc<dyn Outgoing>,
+    ) -> BoxFuture<'a, Result<(), UpstreamError>> {
+        Box::pin(async move {
+            tokio::time::timeout(TAKEN, self.0.tell(message, purpose, &outgoing)).await.unwrap_or_else(|_| {
+                Err(self.0.unreachable(format!(
+                    "{} did not take a message within {} s",
+                    self.0.shown,
+                    TAKEN.as_secs()
+                )))
+            })
+        })
+    }
+
+    fn established(&self, head: Option<&HeaderMap>, protocol_version: &str) {
+        let mut session = lock(&self.0.session);
+        session.id = head.and_then(|headers| headers.get(SESSION)).cloned();
+        if let Some(id) = &mut session.id {
+            id.set_sensitive(true);
+        }
+        session.version = HeaderValue::from_str(protocol_version).ok();
+    }
+
+    fn listen(&self, inbox: &Arc<Inbox>) {
+        self.0.tracker.spawn_on(stream::listen(Arc::clone(&self.0), Arc::clone(inbox)), &self.0.runtime);
+    }
+
+    fn close(&self) {
+        self.0.stop.cancel();
+        if self.0.closed.swap(true, Ordering::AcqRel) || lock(&self.0.session).id.is_none() {
+            return;
+        }
+        let inner = Arc::clone(&self.0);
+        self.0.tracker.spawn_on(
+            async move {
+                let outgoing = Arc::clone(&inner.outgoing);
+                let goodbye = inner.exchange(Exchange::new(Method::DELETE, "close", &outgoing));
+                // 405 is an answer as good as any: it did hear it.
+                let _ = tokio::time::timeout(GOODBYE, goodbye).await;
+            },
+            &self.0.runtime,
+        );
+    }
+}
+
+impl<'a> Exchange<'a> {
+    fn new(method: Method, purpose: &'static str, outgoing: &'a Arc<dyn Outgoing>) -> Exchange<'a> {
+        Exchange { method, purpose, body: None, departure: None, outgoing, last_event: None }
+    }
+}
+
+impl Inner {
+    /// Makes one exchange, up to the head of its answer.
+    async fn exchange(&self, exchange: Exchange<'_>) -> Result<Response<Incoming>, UpstreamError> {
+        let Exchange { method, purpose, body, departure, outgoing, last_event } = exchange;
+        let name = match method {
+            Method::GET => "GET",
+            Method::DELETE => "DELETE",
+            _ => "POST",
+        };
+        let draft =
+            ExchangeDraft { purpose, method: name, url: Arc::clone(&self.url), message: body.clone() };
+        let set = outgoing.exchange(draft).await;
+        let set =
+            set.map_err(|rejection| UpstreamError::Refused { server: Arc::clone(&self.server), rejection })?;
+        let mut headers = self.configured.clone();
+        put_all(&mut headers, set);
+        for own in OWN {
+            headers.remove(own);
+        }
+        headers.entry(USER_AGENT).or_insert(AGENT);
+        let accept = if body.is_some() { "application/json, text/event-stream" } else { "text/event-stream" };
+        headers.insert(ACCEPT, HeaderValue::from_static(accept));
+        if body.is_some() {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        let session = lock(&self.session).clone();
+        headers.extend(session.id.map(|id| (SESSION, id)));
+        headers.extend(session.version.map(|version| (VERSION, version)));
+        headers.extend(
+            last_event.and_then(|id| HeaderValue::from_bytes(id.as_bytes()).ok()).map(|id| (LAST_EVENT, id)),
+        );
+
+        let body = body.map_or_else(empty, |bytes| Tracked::new(bytes, departure.clone()));
+        let mut request = Request::new(body);
+        *request.method_mut() = method;
+        *request.uri_mut() = self.uri.clone();
+        *request.headers_mut() = headers;
+        self.client.request(request).await.map_err(|error| {
+            let left = departure.is_none_or(|departure| departure.left());
+            let why = cause(&error);
+            if error.is_connect() || !left || purpose == "initialize" {
+                self.unreachable(format!("{}: {why}", self.shown))
+            } else {
+                self.gone(format!("broke the connection ({why})"), true)
+            }
+        })
+    }
+
+    async fn request(&self, parcel: Parcel, inbox: &Arc<Inbox>) -> Result<(), UpstreamError> {
+        let Parcel { id, message, purpose, departure, outgoing } = parcel;
+        let response = self
+            .exchange(Exchange {
+                body: Some(message.frame()),
+                departure: Some(departure),
+                ..Exchange::new(Method::POST, purpose, &outgoing)
+            })
+            .await?;
+        let (parts, body) = response.into_parts();
+        let head: Head = (parts.status.as_u16(), Arc::new(parts.headers));
+        if parts.status == StatusCode::OK && is(&head.1, "text/event-stream") {
+            return stream::answer(self, id, body, &head, inbox, &outgoing).await;
+        }
+        if !is(&head.1, "application/json") || parts.status.is_redirection() {
+            let text = excerpt(body).await;
+            return Err(self.refusal(purpose, Some(id), parts.status, &head.1, &text));
+        }
+        let bytes = match whole(body, self.limits.bytes).await {
+            Ok(bytes) => bytes,
+            Err(Incomplete::TooLong) => return Err(self.too_long()),
+            Err(Incomplete::Broken(why)) => {
+                return Err(self.gone(format!("broke off its answer ({why})"), true));
+            }
+        };
+        let answer = Message::parse(bytes.clone(), &self.limits, Source::Server);
+        if !parts.status.is_success() {
+            let text = String::from_utf8_lossy(bytes.get(..4096).unwrap_or(&bytes)).into_owned();
+            let proper = matches!(&answer, Ok(answer) if answer.kind() == Kind::Error);
+            let unauthorized = matches!(parts.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+            if !proper || unauthorized || self.is_dead(parts.status, &text) {
+                return Err(self.refusal(purpose, Some(id), parts.status, &head.1, &text));
+            }
+        }
+        let answered = match answer {
+            Ok(message) => inbox.incoming(Origin::Call(id), message, Some(&head)),
+            Err(violation) => inbox.unacceptable(Origin::Call(id), violation),
+        };
+        if answered {
+            Ok(())
+        } else {
+            Err(self.gone("answered something else than what it was asked".to_owned(), true))
+        }
+    }
+
+    /// Sends what has no answer.
+    async fn tell(
+        &self,
+        message: Message,
+        purpose: &'static str,
+        outgoing: &Arc<dyn Outgoing>,
+    ) -> Result<(), UpstreamError> {
+        let body = Some(message.frame());
+        let response =
+            self.exchange(Exchange { body, ..Exchange::new(Method::POST, purpose, outgoing) }).await?;
+        let (parts, body) = response.into_parts();
+        if parts.status.is_success() {
+            return Ok(());
+        }
+        let text = excerpt(body).await;
+        Err(self.refusal(purpose, None, parts.status, &parts.headers, &text))
+    }
+}
+
+/// Puts `more` in place of what `headers` has under the same names.
+fn put_all(headers: &mut HeaderMap, more: HeaderMap) {
+    let mut current = None;
+    for (name, value) in more {
+        match (name, &current) {
+            (Some(name), _) => {
+                headers.insert(name.clone(), value);
+                current = Some(name);
+            }
+            (None, Some(name)) => {
+                headers.append(name.clone(), value);
+            }
+            (None, None) => {}
+        }
+    }
+}
+
+fn is(headers: &HeaderMap, media_type: &str) -> bool {
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    value.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(media_type)
+}
+
+#[cfg(test)]
+mod tests;

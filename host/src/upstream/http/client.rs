@@ -1,0 +1,179 @@
+//! The HTTP client: connections, the bytes of a request, and what an error is called.
+
+use std::error::Error;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+
+use crate::upstream::wire::Departure;
+
+/// Shorter than the keep-alive of common servers (Node.js: 5 s), so that a request seldom meets a
+/// connection that is just being closed: it could not be sent again.
+const IDLE: Duration = Duration::from_secs(4);
+const IDLE_CONNECTIONS: usize = 64;
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// Connections to all servers. Cheap to clone. Follows no redirects and asks for no compression.
+pub(in crate::upstream) type HttpClient = Client<HttpsConnector<HttpConnector>, Tracked>;
+
+/// Without the system's root certificates no `https:` server is believed, but `http:` works.
+pub(in crate::upstream) fn client(
+    connect: Duration,
+    header_bytes: usize,
+) -> Result<HttpClient, rustls::Error> {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_connect_timeout(Some(connect));
+    tcp.set_keepalive(Some(KEEPALIVE));
+    let ring = rustls::crypto::ring::default_provider;
+    let tls = match HttpsConnectorBuilder::new().with_provider_and_native_roots(ring()) {
+        Ok(tls) => tls,
+        Err(error) => {
+            tracing::warn!(target: "server", %error, "no root certificates found: https servers cannot be verified");
+            let config = rustls::ClientConfig::builder_with_provider(Arc::new(ring()))
+                .with_safe_default_protocol_versions()?
+                .with_root_certificates(rustls::RootCertStore::empty())
+                .with_no_client_auth();
+            HttpsConnectorBuilder::new().with_tls_config(config)
+        }
+    };
+    let tls = tls.https_or_http().enable_http1().wrap_connector(tcp);
+    Ok(Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE)
+        .pool_max_idle_per_host(IDLE_CONNECTIONS)
+        // hyper refuses less than 8 KiB.
+        .http1_max_buf_size(header_bytes.max(8 << 10))
+        .build(tls))
+}
+
+/// The body of a request. Notes when its first byte leaves, and does not leave if withdrawn.
+pub(in crate::upstream) struct Tracked {
+    bytes: Option<Bytes>,
+    departure: Option<Arc<Departure>>,
+}
+
+impl Tracked {
+    pub(super) fn new(bytes: Bytes, departure: Option<Arc<Departure>>) -> Tracked {
+        Tracked { bytes: Some(bytes).filter(|b| !b.is_empty()), departure }
+    }
+}
+
+/// The request was withdrawn before it left.
+#[derive(Debug, thiserror::Error)]
+#[error("withdrawn")]
+pub(in crate::upstream) struct Withdrawn;
+
+impl Body for Tracked {
+    type Data = Bytes;
+    type Error = Withdrawn;
+
+    // hyper asks for the body after it took a connection and before it flushes the head.
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Withdrawn>>> {
+        if self.departure.take().is_some_and(|departure| !departure.leave()) {
+            return Poll::Ready(Some(Err(Withdrawn)));
+        }
+        Poll::Ready(self.bytes.take().map(|bytes| Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.bytes.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.bytes.as_ref().map_or(0, |b| b.len() as u64))
+    }
+}
+
+/// Why a body was not read whole.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Incomplete {
+    /// More than the cap.
+    TooLong,
+    /// It broke off; in words.
+    Broken(String),
+}
+
+/// Reads a body to its proven end.
+pub(super) async fn whole(mut body: Incoming, cap: usize) -> Result<Bytes, Incomplete> {
+    let mut first: Option<Bytes> = None;
+    let mut all = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| Incomplete::Broken(cause(&error)))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if all.len() + first.as_ref().map_or(0, Bytes::len) + data.len() > cap {
+            return Err(Incomplete::TooLong);
+        }
+        match first.take() {
+            None if all.is_empty() => first = Some(data),
+            None => all.extend_from_slice(&data),
+            Some(before) => {
+                all.reserve(before.len() + data.len());
+                all.extend_from_slice(&before);
+                all.extend_from_slice(&data);
+            }
+        }
+    }
+    // Most bodies are one chunk: those are not copied.
+    Ok(first.unwrap_or_else(|| all.freeze()))
+}
+
+/// The start of a body that is only shown in an error, as text.
+pub(super) async fn excerpt(mut body: Incoming) -> String {
+    const CAP: usize = 4 << 10;
+    let mut text = Vec::new();
+    let reading = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            text.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
+            if text.len() >= CAP {
+                break;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(Duration::from_secs(2), reading).await;
+    text.truncate(CAP);
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+/// What an error means, without the names of the libraries it passed through.
+pub(super) fn cause(error: &(dyn Error + 'static)) -> String {
+    let mut deepest = error;
+    let mut current = Some(error);
+    while let Some(error) = current {
+        if let Some(hyper) = error.downcast_ref::<hyper::Error>()
+            && hyper.is_incomplete_message()
+        {
+            return "connection closed before the answer was complete".to_owned();
+        }
+        if let Some(io) = error.downcast_ref::<io::Error>()
+            && io.raw_os_error().is_some()
+        {
+            return io.kind().to_string();
+        }
+        deepest = error;
+        current = error.source();
+    }
+    match deepest.downcast_ref::<io::Error>() {
+        Some(io) if io.kind() == io::ErrorKind::TimedOut => "timed out".to_owned(),
+        _ => deepest.to_string(),
+    }
+}
+
+/// For requests without a body.
+pub(super) fn empty() -> Tracked {
+    Tracked { bytes: None, departure: None }
+}

@@ -1,0 +1,188 @@
+//! What is said of a server that answers otherwise than it should, and of its address.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use http::header::{HeaderMap, HeaderName, HeaderValue, LOCATION};
+use http::{StatusCode, Uri};
+
+use super::Inner;
+use crate::jsonrpc::Violation;
+use crate::upstream::UpstreamError;
+use crate::upstream::wire::lock;
+
+impl Inner {
+    pub(super) fn unreachable(&self, reason: String) -> UpstreamError {
+        UpstreamError::Unreachable { server: Arc::clone(&self.server), reason }
+    }
+
+    pub(super) fn gone(&self, reason: String, may_have_run: bool) -> UpstreamError {
+        UpstreamError::Gone { server: Arc::clone(&self.server), reason, may_have_run }
+    }
+
+    pub(super) fn too_long(&self) -> UpstreamError {
+        let cap = self.limits.bytes;
+        let what = format!("a message of more than limits.server_message_bytes ({cap})");
+        let violation = Violation { code: -32600, what: what.into(), at: cap, id: None };
+        UpstreamError::Malformed { server: Arc::clone(&self.server), violation }
+    }
+
+    /// Whether this answer means that the session is over. Many servers say so with 400.
+    pub(super) fn is_dead(&self, status: StatusCode, text: &str) -> bool {
+        if lock(&self.session).id.is_none() {
+            return false;
+        }
+        let text = text.to_ascii_lowercase();
+        match status {
+            StatusCode::NOT_FOUND => true,
+            StatusCode::BAD_REQUEST => text.contains("session") || text.contains("not initialized"),
+            _ => false,
+        }
+    }
+
+    /// The error for an answer that is no message. If it means that the session is over, everybody
+    /// on it is told; the `call` that was answered so has certainly not run.
+    pub(super) fn refusal(
+        &self,
+        purpose: &'static str,
+        call: Option<u64>,
+        status: StatusCode,
+        headers: &HeaderMap,
+        text: &str,
+    ) -> UpstreamError {
+        let code = status.as_u16();
+        if self.is_dead(status, text) {
+            let reason = format!("ended the session (HTTP {code})");
+            lock(&self.session).id = None;
+            if let Some(inbox) = self.inbox.get().and_then(std::sync::Weak::upgrade) {
+                if let Some(call) = call {
+                    inbox.fail_call(call, self.gone(reason.clone(), false));
+                }
+                inbox.fail(&reason);
+            }
+            return self.gone(reason, false);
+        }
+        let said = said(text);
+        let url = &self.shown;
+        if status.is_redirection() {
+            let target =
+                headers.get(LOCATION).map_or("nowhere".into(), |to| String::from_utf8_lossy(to.as_bytes()));
+            let target = target.split('?').next().unwrap_or_default();
+            let target: String = target.escape_debug().take(300).collect();
+            return self.unreachable(format!(
+                "{url} redirects (HTTP {code}) to {target}; redirects are not followed: if that is where it is, \
+                 configure it as `url`"
+            ));
+        }
+        match status {
+            StatusCode::UNAUTHORIZED => self.unreachable(format!(
+                "{url} answered HTTP 401: it wants credentials, or others; give it some with a secret and the filter \
+                 `header-inject`, or with `headers`{said}"
+            )),
+            StatusCode::FORBIDDEN => self.unreachable(format!(
+                "{url} answered HTTP 403: these credentials, or this origin, may not use it{said}"
+            )),
+            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => self.unreachable(format!(
+                "{url} answered HTTP {code}: no Streamable HTTP server is there; check the path{said}"
+            )),
+            _ if status.is_success() => {
+                let kind = headers.get(http::header::CONTENT_TYPE);
+                let kind = kind.map_or("nothing".into(), |kind| String::from_utf8_lossy(kind.as_bytes()));
+                let kind: String = kind.escape_debug().take(100).collect();
+                let reason = format!(
+                    "{url} answered HTTP {code} with {kind} instead of a message; it is no MCP server, or something \
+                     in front of it answered"
+                );
+                if purpose == "call" { self.gone(format!("at {reason}"), true) } else { self.unreachable(reason) }
+            }
+            _ if status.is_server_error() && purpose == "call" => {
+                self.gone(format!("answered HTTP {code}{said}"), true)
+            }
+            _ => self.unreachable(format!("{url} answered HTTP {code}{said}")),
+        }
+    }
+}
+
+/// The beginning of an error's text, if it is one that a person can read.
+fn said(text: &str) -> String {
+    let text = text.trim();
+    if text.is_empty() || text.starts_with('<') {
+        return String::new();
+    }
+    let shown: String = text.escape_debug().take(200).collect();
+    format!(" (it says: {shown})")
+}
+
+/// Checks a URL; its second form is the one that may be shown.
+pub(super) fn address(url: &str) -> Result<(Uri, String), String> {
+    let base = url.split(['?', '#']).next().unwrap_or_default();
+    let shown = match (base.split_once("://"), base.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://{rest}"),
+        _ => base.to_owned(),
+    };
+    let bad = |what: &str| Err(format!("its `url` ({shown}) {what}"));
+    let without_fragment = url.split('#').next().unwrap_or_default();
+    let Ok(uri) = without_fragment.parse::<Uri>() else { return bad("is no URL") };
+    match uri.scheme_str() {
+        Some("http" | "https") => {}
+        _ => return bad("does not begin with http:// or https://"),
+    }
+    match uri.authority() {
+        Some(authority) if authority.as_str().contains('@') => {
+            bad("has credentials in it; use a secret and the filter `header-inject`, or `headers`")
+        }
+        Some(authority) if !authority.host().is_empty() => Ok((uri, shown)),
+        _ => bad("names no host"),
+    }
+}
+
+/// The configured headers.
+pub(super) fn headers(configured: &BTreeMap<String, String>) -> Result<HeaderMap, String> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in configured {
+        let parsed = HeaderName::try_from(name).ok().zip(HeaderValue::try_from(value).ok());
+        let Some((name, mut value)) = parsed else {
+            return Err(format!("its `headers` has an entry that cannot be sent: {name:?}"));
+        };
+        // Nobody can tell which of them are credentials.
+        value.set_sensitive(true);
+        headers.insert(name, value);
+    }
+    Ok(headers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_that_cannot_be_used_are_named_without_their_secrets() {
+        let (uri, shown) = address("https://a.example/mcp?key=SECRET#f").unwrap();
+        assert_eq!(
+            (uri.to_string().as_str(), shown.as_str()),
+            ("https://a.example/mcp?key=SECRET", "https://a.example/mcp")
+        );
+        for (url, what) in [
+            ("ftp://a.example/", "does not begin"),
+            ("unix:///run/x", "does not begin"),
+            ("/mcp", "does not begin"),
+            ("http://", "is no URL"),
+            ("http://me:SECRET@a.example/mcp", "credentials"),
+            ("http://a b/", "is no URL"),
+        ] {
+            let error = address(url).unwrap_err();
+            assert!(error.contains(what) && !error.contains("SECRET"), "{url}: {error}");
+        }
+    }
+
+    #[test]
+    fn headers_that_cannot_be_sent_are_named_without_their_value() {
+        let one = |name: &str, value: &str| headers(&BTreeMap::from([(name.to_owned(), value.to_owned())]));
+        let good = one("Authorization", "Bearer x").unwrap();
+        assert!(good["authorization"].is_sensitive());
+        for (name, value) in [("a b", "SECRET"), ("ok", "SECRET\r\nx: y")] {
+            let error = one(name, value).unwrap_err();
+            assert!(error.contains(name) && !error.contains("SECRET"), "{error}");
+        }
+    }
+}

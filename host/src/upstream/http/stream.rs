@@ -1,0 +1,222 @@
+//! Event streams: the answer to a request, taken up again where it broke off, and the stream for
+//! what belongs to no request.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use super::client::{cause, excerpt};
+use super::{Exchange, Inner, is};
+use crate::jsonrpc::{Message, Source};
+use crate::upstream::backoff::jittered;
+use crate::upstream::inbox::Inbox;
+use crate::upstream::sse::{Event, Parser};
+use crate::upstream::wire::{Head, Origin};
+use crate::upstream::{Outgoing, UpstreamError};
+
+/// How long to wait before a broken stream is taken up again, if the server does not say.
+const RETRY: Duration = Duration::from_secs(1);
+const MOST_RETRY: Duration = Duration::from_secs(60);
+/// Attempts to take up the answer to one request that bring nothing new.
+const ATTEMPTS: u32 = 5;
+/// A stream that lived this long was healthy: the next attempt is the first again.
+const HEALTHY: Duration = Duration::from_secs(30);
+
+/// Where to go on after a stream broke off.
+#[derive(Default)]
+struct Cursor {
+    last_event: Option<String>,
+    retry: Option<Duration>,
+}
+
+enum End {
+    Answered,
+    /// In words.
+    Closed(String),
+}
+
+/// Reads the answer to request `id` from an event stream. Where it ends too early but named a place
+/// to go on, it is taken up again from there; the request itself is never sent again.
+pub(super) async fn answer(
+    http: &Inner,
+    id: u64,
+    body: Incoming,
+    head: &Head,
+    inbox: &Arc<Inbox>,
+    outgoing: &Arc<dyn Outgoing>,
+) -> Result<(), UpstreamError> {
+    let mut cursor = Cursor::default();
+    let mut body = Some(body);
+    let mut attempts = 0;
+    let mut why = String::new();
+    loop {
+        if let Some(body) = body.take() {
+            let before = cursor.last_event.clone();
+            match read(http, Origin::Call(id), body, Some(head), inbox, &mut cursor).await? {
+                End::Answered => return Ok(()),
+                End::Closed(how) => why = how,
+            }
+            if cursor.last_event != before {
+                attempts = 0;
+            }
+        }
+        attempts += 1;
+        let Some(last_event) = cursor.last_event.as_deref().filter(|_| attempts <= ATTEMPTS) else {
+            return Err(http.gone(format!("{why} before the answer"), true));
+        };
+        let wait = cursor.retry.unwrap_or(RETRY).min(MOST_RETRY);
+        tokio::time::sleep(wait * attempts).await;
+        let again =
+            Exchange { last_event: Some(last_event), ..Exchange::new(Method::GET, "stream", outgoing) };
+        let response = match http.exchange(again).await {
+            Ok(response) => response,
+            Err(refused @ UpstreamError::Refused { .. }) => return Err(refused),
+            Err(error) => {
+                tracing::debug!(target: "server", server = &*http.server, %error, "stream not taken up again yet");
+                continue;
+            }
+        };
+        let status = response.status();
+        if status == StatusCode::OK && is(response.headers(), "text/event-stream") {
+            body = Some(response.into_body());
+        } else if !status.is_server_error() && status != StatusCode::TOO_MANY_REQUESTS {
+            let (parts, body) = response.into_parts();
+            let text = excerpt(body).await;
+            if http.is_dead(status, &text) {
+                // Tells everybody; of this call itself more is known: it did reach the server.
+                http.refusal("stream", None, status, &parts.headers, &text);
+            }
+            let status = status.as_u16();
+            return Err(http.gone(
+                format!("{why} before the answer, and would not go on with it (HTTP {status})"),
+                true,
+            ));
+        }
+    }
+}
+
+/// Keeps the stream open for what belongs to no request, as long as the connection lives. A server
+/// need not have one.
+pub(super) async fn listen(http: Arc<Inner>, inbox: Arc<Inbox>) {
+    let listening = async {
+        let mut cursor = Cursor::default();
+        let mut wait = RETRY;
+        loop {
+            let began = Instant::now();
+            if !listen_once(&http, &inbox, &mut cursor).await {
+                return;
+            }
+            // By how long it lived and not by how it ended: a server that closes it politely each
+            // time must not be asked each second for ever.
+            if began.elapsed() >= HEALTHY {
+                wait = RETRY;
+            }
+            tokio::time::sleep(jittered(wait).max(cursor.retry.unwrap_or_default().min(MOST_RETRY))).await;
+            wait = (wait * 2).min(MOST_RETRY);
+        }
+    };
+    tokio::select! {
+        () = listening => {}
+        () = http.stop.cancelled() => {}
+        () = inbox.ended.cancelled() => {}
+    }
+}
+
+/// False if there is no use in trying again.
+async fn listen_once(http: &Inner, inbox: &Arc<Inbox>, cursor: &mut Cursor) -> bool {
+    let last_event = cursor.last_event.clone();
+    let get = Exchange {
+        last_event: last_event.as_deref(),
+        ..Exchange::new(Method::GET, "stream", &http.outgoing)
+    };
+    let server = &*http.server;
+    let response = match http.exchange(get).await {
+        Ok(response) => response,
+        Err(UpstreamError::Refused { .. }) => return false,
+        Err(error) => {
+            tracing::debug!(target: "server", server, %error, "no stream for notifications yet");
+            return true;
+        }
+    };
+    let status = response.status();
+    if status == StatusCode::OK && is(response.headers(), "text/event-stream") {
+        match read(http, Origin::Stream, response.into_body(), None, inbox, cursor).await {
+            Ok(End::Answered) => {}
+            Ok(End::Closed(how)) => {
+                tracing::debug!(target: "server", server, how, "the stream for notifications ended")
+            }
+            Err(error) => {
+                tracing::warn!(target: "server", server, %error, "the stream for notifications was cut")
+            }
+        }
+        return true;
+    }
+    if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+        return true;
+    }
+    tracing::debug!(target: "server", server, status = status.as_u16(), "offers no stream for notifications");
+    false
+}
+
+/// Reads one stream to its end, or to the answer.
+async fn read(
+    http: &Inner,
+    origin: Origin,
+    mut body: Incoming,
+    head: Option<&Head>,
+    inbox: &Arc<Inbox>,
+    cursor: &mut Cursor,
+) -> Result<End, UpstreamError> {
+    let mut parser = Parser::new(http.limits.bytes);
+    let mut events = Vec::new();
+    loop {
+        let data = match body.frame().await {
+            None => return Ok(End::Closed("closed the stream".to_owned())),
+            Some(Err(error)) => return Ok(End::Closed(format!("broke the stream ({})", cause(&error)))),
+            Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
+        };
+        let fed = parser.feed(&data, &mut events);
+        if let Some(id) = parser.last_id().filter(|id| cursor.last_event.as_deref() != Some(*id)) {
+            cursor.last_event = Some(id.to_owned());
+        }
+        cursor.retry = parser.retry().or(cursor.retry);
+        for event in events.drain(..) {
+            if take(http, origin, event, head, inbox) {
+                tokio::spawn(finish(body));
+                return Ok(End::Answered);
+            }
+        }
+        fed.map_err(|_| http.too_long())?;
+    }
+}
+
+/// True if this was the answer.
+fn take(http: &Inner, origin: Origin, event: Event, head: Option<&Head>, inbox: &Arc<Inbox>) -> bool {
+    // Empty ones only name a place to go on from.
+    if event.name != "message" || event.data.is_empty() {
+        return false;
+    }
+    match Message::parse(event.data, &http.limits, Source::Server) {
+        Ok(message) => inbox.incoming(origin, message, head),
+        Err(violation) => inbox.unacceptable(origin, violation),
+    }
+}
+
+/// Reads what little follows an answer, so that the connection can serve the next request.
+async fn finish(mut body: Incoming) {
+    const LITTLE: usize = 16 << 10;
+    let reading = async {
+        let mut read = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            read += frame.data_ref().map_or(0, bytes::Bytes::len);
+            if read > LITTLE {
+                break;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(Duration::from_secs(1), reading).await;
+}

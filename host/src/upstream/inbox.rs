@@ -1,0 +1,309 @@
+//! What a server sends, and to whom it belongs: answers, progress, questions, notices.
+
+mod entry;
+mod question;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+pub(super) use entry::{Entry, Waiter};
+use question::Questions;
+
+use super::hub::Hub;
+use super::wire::{Head, Origin, Wire, lock};
+use super::{Outgoing, Owner, Reply, UpstreamError};
+use crate::jsonrpc::{Kind, Message, Violation};
+use crate::proxy::Downlink;
+
+/// On a shared connection a server may still be at work on an abandoned call and ask something for
+/// it: for this long nobody else is asked in its place.
+const HAUNTED: Duration = Duration::from_secs(60);
+
+/// Everything that comes in over one connection passes here, in the order it came.
+pub(super) struct Inbox {
+    pub(super) server: Arc<str>,
+    owner: Owner,
+    hub: Arc<Hub>,
+    wire: Arc<dyn Wire>,
+    /// For exchanges that belong to no call.
+    outgoing: Arc<dyn Outgoing>,
+    table: Mutex<Table>,
+    questions: Questions,
+    next_id: AtomicU64,
+    closed: OnceLock<UpstreamError>,
+    /// Cancelled when the connection can be used no more.
+    pub(super) ended: CancellationToken,
+}
+
+struct Table {
+    open: bool,
+    calls: BTreeMap<u64, Arc<Entry>>,
+    abandoned: Option<Instant>,
+}
+
+impl Inbox {
+    pub(super) fn new(
+        server: Arc<str>,
+        owner: Owner,
+        hub: Arc<Hub>,
+        wire: Arc<dyn Wire>,
+        outgoing: Arc<dyn Outgoing>,
+        question_time: Duration,
+    ) -> Arc<Inbox> {
+        Arc::new(Inbox {
+            server,
+            owner,
+            hub,
+            wire,
+            outgoing,
+            table: Mutex::new(Table { open: true, calls: BTreeMap::new(), abandoned: None }),
+            questions: Questions::new(question_time),
+            next_id: AtomicU64::new(1),
+            closed: OnceLock::new(),
+            ended: CancellationToken::new(),
+        })
+    }
+
+    /// An id that this connection has not used.
+    pub(super) fn mint(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Whether the connection belongs to exactly one client, so that everything on it is certainly its.
+    pub(super) fn one_owner(&self) -> bool {
+        match self.owner {
+            Owner::Session(_) => true,
+            Owner::Principal(..) => self.hub.only().is_some(),
+            Owner::Shared => false,
+        }
+    }
+
+    /// Registers a request before it leaves.
+    pub(super) fn expect(&self, entry: &Arc<Entry>) -> Result<(), UpstreamError> {
+        let mut table = lock(&self.table);
+        if table.open {
+            table.calls.insert(entry.id, Arc::clone(entry));
+            return Ok(());
+        }
+        drop(table);
+        Err(self.closed().unwrap_or(UpstreamError::Cancelled))
+    }
+
+    /// Nobody waits for this request any more. True if it was still under way.
+    pub(super) fn abandon(&self, entry: &Entry) -> bool {
+        let found = {
+            let mut table = lock(&self.table);
+            let found = table.calls.remove(&entry.id);
+            if found.is_some() && entry.departure.left() {
+                table.abandoned = Some(Instant::now());
+            }
+            found
+        };
+        entry.finish(None);
+        found.is_some()
+    }
+
+    /// Why the connection can be used no more.
+    pub(super) fn closed(&self) -> Option<UpstreamError> {
+        self.closed.get().cloned()
+    }
+
+    /// The connection is over: everything under way fails now, with the same reason.
+    pub(super) fn fail(&self, reason: &str) {
+        let gone = |may_have_run| UpstreamError::Gone {
+            server: Arc::clone(&self.server),
+            reason: reason.to_owned(),
+            may_have_run,
+        };
+        // The first reason is the cause, later ones are consequences.
+        let _ = self.closed.set(gone(false));
+        let calls = {
+            let mut table = lock(&self.table);
+            table.open = false;
+            std::mem::take(&mut table.calls)
+        };
+        for entry in calls.into_values() {
+            // What is still queued must not leave any more, or `false` would be a lie.
+            let left = !entry.departure.withdraw();
+            entry.finish(Some(Err(gone(left))));
+        }
+        self.ended.cancel();
+    }
+
+    /// Takes one message. True if it is the answer to the request that `origin` names.
+    pub(super) fn incoming(self: &Arc<Self>, origin: Origin, message: Message, head: Option<&Head>) -> bool {
+        match message.kind() {
+            Kind::Result | Kind::Error => self.answer(origin, message, head),
+            Kind::Notification => {
+                self.notification(origin, message);
+                false
+            }
+            Kind::Request => {
+                question::take(self, origin, message);
+                false
+            }
+        }
+    }
+
+    /// Something that breaks the law. The call it answers fails; what answers none is dropped.
+    /// True if it ended the request that `origin` names.
+    pub(super) fn unacceptable(&self, origin: Origin, violation: Violation) -> bool {
+        let id = violation.id.as_deref().and_then(minted);
+        let id = match origin {
+            // Whatever came instead of an answer ends an exchange that has no other.
+            Origin::Call(call) => (id.is_none() || id == Some(call)).then_some(call),
+            Origin::Pipe => id,
+            Origin::Stream => None,
+        };
+        tracing::debug!(target: "server", server = &*self.server, %violation, "unacceptable message dropped");
+        id.is_some_and(|id| {
+            self.fail_call(id, UpstreamError::Malformed { server: Arc::clone(&self.server), violation })
+        })
+    }
+
+    /// Ends one call with an error. False if it is not under way.
+    pub(super) fn fail_call(&self, id: u64, error: UpstreamError) -> bool {
+        let entry = lock(&self.table).calls.remove(&id);
+        let found = entry.is_some();
+        if let Some(entry) = entry {
+            entry.finish(Some(Err(error)));
+        }
+        found
+    }
+
+    fn answer(&self, origin: Origin, message: Message, head: Option<&Head>) -> bool {
+        let id = message.id().and_then(minted);
+        let id = match origin {
+            Origin::Pipe => id,
+            // A server that could not even read the id answers without it, but on our exchange.
+            Origin::Call(call) if id == Some(call) => id,
+            Origin::Call(call) if message.kind() == Kind::Error && no_id(&message) => Some(call),
+            Origin::Call(_) | Origin::Stream => None,
+        };
+        let entry = id.and_then(|id| {
+            let mut table = lock(&self.table);
+            match table.calls.entry(id) {
+                // A guessed id must not answer what the server has not even been asked yet.
+                std::collections::btree_map::Entry::Occupied(entry) if entry.get().departure.left() => {
+                    Some(entry.remove())
+                }
+                _ => None,
+            }
+        });
+        let Some(entry) = entry else {
+            tracing::debug!(target: "server", server = &*self.server, ?origin, "answer to nothing under way dropped");
+            return false;
+        };
+        entry.finish(Some(Ok(Reply { message, head: head.cloned() })));
+        true
+    }
+
+    fn notification(&self, origin: Origin, message: Message) {
+        match message.method().unwrap_or_default() {
+            "notifications/progress" => self.progress(&message),
+            "notifications/cancelled" => self.questions.void(message.param("requestId")),
+            "notifications/tools/list_changed"
+            | "notifications/prompts/list_changed"
+            | "notifications/resources/list_changed"
+            | "notifications/resources/updated" => self.hub.tell_all(&message),
+            "notifications/message" => match self.certain_call(origin) {
+                Some(entry) => entry.notify(message),
+                None => self.notice(origin, message),
+            },
+            _ => match origin {
+                Origin::Call(id) => match self.call(id) {
+                    Some(entry) => entry.notify(message),
+                    None => self.notice(origin, message),
+                },
+                _ => self.notice(origin, message),
+            },
+        }
+    }
+
+    fn progress(&self, message: &Message) {
+        // The token was minted as the request's own id. No other spelling of it counts.
+        let entry = message.param("progressToken").and_then(minted).and_then(|id| self.call(id));
+        match entry {
+            Some(entry) => entry.progress(message),
+            None => {
+                tracing::debug!(target: "server", server = &*self.server, "late or unasked progress dropped")
+            }
+        }
+    }
+
+    /// What belongs to no call: to the client, if there is only one it can be for.
+    fn notice(&self, origin: Origin, message: Message) {
+        match self.hub.only() {
+            // What comes late on the exchange of a finished call is as late as its progress.
+            Some(downlink) if self.one_owner() && !matches!(origin, Origin::Call(_)) => {
+                downlink.notify(message)
+            }
+            _ => tracing::debug!(
+                target: "server",
+                server = &*self.server,
+                method = message.method().unwrap_or_default(),
+                "notification that belongs to nobody for certain dropped"
+            ),
+        }
+    }
+
+    fn call(&self, id: u64) -> Option<Arc<Entry>> {
+        lock(&self.table).calls.get(&id).cloned()
+    }
+
+    /// The call that something without an id of ours belongs to, if that is certain.
+    fn certain_call(&self, origin: Origin) -> Option<Arc<Entry>> {
+        if let Origin::Call(id) = origin {
+            return self.call(id).filter(|entry| entry.for_client);
+        }
+        let table = lock(&self.table);
+        let haunted = table.abandoned.is_some_and(|at| at.elapsed() < HAUNTED);
+        let mut calls = under_way(&table);
+        let first = calls.next().cloned();
+        let only = calls.next().is_none();
+        drop(calls);
+        drop(table);
+        first.filter(|_| only && (!haunted || self.one_owner()))
+    }
+
+    /// Whom a question of the server goes to: never a guess where several clients could be meant.
+    fn asked(&self, origin: Origin) -> Option<(Arc<dyn Downlink>, Option<Arc<Entry>>)> {
+        let entry = match (self.certain_call(origin), origin) {
+            (None, Origin::Pipe | Origin::Stream) if self.one_owner() => {
+                under_way(&lock(&self.table)).next_back().cloned()
+            }
+            (entry, _) => entry,
+        };
+        match entry {
+            Some(entry) => entry.downlink().map(|downlink| (downlink, Some(entry))),
+            None if self.one_owner() && !matches!(origin, Origin::Call(_)) => {
+                self.hub.only().map(|d| (d, None))
+            }
+            None => None,
+        }
+    }
+}
+
+fn under_way(table: &Table) -> impl DoubleEndedIterator<Item = &Arc<Entry>> {
+    table.calls.values().filter(|entry| entry.departure.left() && entry.for_client)
+}
+
+/// Reads an id or token that this connection may have minted, in the only spelling that it mints.
+fn minted(raw: &[u8]) -> Option<u64> {
+    if raw.first().is_none_or(|first| !first.is_ascii_digit()) || (raw.len() > 1 && raw.starts_with(b"0")) {
+        return None;
+    }
+    std::str::from_utf8(raw).ok()?.parse().ok()
+}
+
+fn no_id(message: &Message) -> bool {
+    message.id().is_none_or(|id| id == b"null")
+}
+
+#[cfg(test)]
+mod tests;

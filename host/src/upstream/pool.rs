@@ -1,0 +1,365 @@
+//! All connections: at most one per server and owner, shared while anybody holds it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::backoff::Backoff;
+use super::command::Command;
+use super::gate::Gate;
+use super::http::{Http, HttpClient, client};
+use super::hub::Hub;
+use super::inbox::Inbox;
+use super::wire::{Wire, lock};
+use super::{Connection, Hello, Lease, Outgoing, Owner, UpstreamError, legacy, stdio};
+use crate::config::{Config, Server};
+use crate::jsonrpc::Limits;
+
+/// A server that may be tried again this soon is waited for instead of refused.
+const SOON: Duration = Duration::from_secs(1);
+/// What all connections get at the end: longer than the grace of a child.
+const FAREWELL: Duration = Duration::from_secs(8);
+/// Longest number in a message: no real one comes near it.
+const NUMBER_BYTES: usize = 1024;
+
+/// All connections to all servers, and their bounds. Dropping it ends them, in the background.
+pub struct Upstreams {
+    pool: Arc<Pool>,
+}
+
+struct Pool {
+    config: Arc<Config>,
+    limits: Limits,
+    servers: BTreeMap<Arc<str>, Arc<Upstream>>,
+    children: Arc<Semaphore>,
+    client: OnceLock<HttpClient>,
+    slots: Mutex<HashMap<Key, Arc<Slot>>>,
+    /// Everything that has to end before the process may.
+    tracker: TaskTracker,
+    shutdown: CancellationToken,
+}
+
+type Key = (Arc<str>, Owner);
+
+/// What all connections to one server share.
+struct Upstream {
+    config: Server,
+    gate: Arc<Gate>,
+    children: Arc<Semaphore>,
+    backoff: Mutex<Backoff>,
+}
+
+type Opened = Result<Arc<dyn Connection>, UpstreamError>;
+
+/// One connection: being opened, open, or over.
+struct Slot {
+    key: Key,
+    hub: Arc<Hub>,
+    /// Cancelled when the last holder is gone.
+    stop: CancellationToken,
+    users: Mutex<usize>,
+    opened: Shared<BoxFuture<'static, Opened>>,
+}
+
+impl Upstreams {
+    /// Nothing is started until asked for.
+    pub fn new(config: Arc<Config>) -> Upstreams {
+        let limits = &config.limits;
+        let servers = config.servers.iter().map(|(name, server)| {
+            let name: Arc<str> = name.as_str().into();
+            let upstream = Upstream {
+                config: server.clone(),
+                gate: Arc::new(Gate::new(
+                    Arc::clone(&name),
+                    limits.calls_per_server,
+                    limits.queue_per_server,
+                )),
+                children: Arc::new(Semaphore::new(limits.children_per_server as usize)),
+                backoff: Mutex::default(),
+            };
+            (name, Arc::new(upstream))
+        });
+        let pool = Pool {
+            servers: servers.collect(),
+            children: Arc::new(Semaphore::new(limits.children as usize)),
+            limits: Limits {
+                bytes: limits.server_message_bytes,
+                depth: limits.message_depth,
+                members: limits.message_members,
+                number_bytes: NUMBER_BYTES,
+            },
+            client: OnceLock::new(),
+            slots: Mutex::default(),
+            tracker: TaskTracker::new(),
+            shutdown: CancellationToken::new(),
+            config,
+        };
+        Upstreams { pool: Arc::new(pool) }
+    }
+
+    /// The open connection of that owner, or a new one. Who asks while it is being opened waits for
+    /// the same attempt. Dropping the future gives up one's part in it.
+    pub async fn connect(&self, hello: Hello) -> Result<Lease, UpstreamError> {
+        let hold = self.pool.join(hello)?;
+        let connection = hold.slot.opened.clone().await?;
+        Ok(Lease { connection, _release: Box::new(hold) })
+    }
+
+    /// Ends all connections; children get their grace period. Waits for them.
+    pub async fn shutdown(&self) {
+        self.pool.shutdown.cancel();
+        self.pool.tracker.close();
+        if tokio::time::timeout(FAREWELL, self.pool.tracker.wait()).await.is_err() {
+            tracing::error!(target: "server", left = self.pool.tracker.len(), "not everything ended in time");
+        }
+    }
+}
+
+impl Drop for Upstreams {
+    fn drop(&mut self) {
+        self.pool.shutdown.cancel();
+    }
+}
+
+impl Pool {
+    /// Finds or makes the slot, and holds it.
+    fn join(self: &Arc<Self>, hello: Hello) -> Result<Hold, UpstreamError> {
+        let unusable = |reason: &str| UpstreamError::Unreachable {
+            server: Arc::clone(&hello.server),
+            reason: reason.to_owned(),
+        };
+        let upstream = self.servers.get(&hello.server).ok_or_else(|| unusable("it is not configured"))?;
+        if self.shutdown.is_cancelled() {
+            return Err(unusable("Lockgate is shutting down"));
+        }
+        let key = (Arc::clone(&hello.server), hello.owner.clone());
+        let downlink = Arc::clone(&hello.downlink);
+        let slot = {
+            let mut slots = lock(&self.slots);
+            match slots.get(&key) {
+                Some(slot) if !slot.is_over() => Arc::clone(slot),
+                _ => {
+                    let slot = self.open(key.clone(), Arc::clone(upstream), hello);
+                    slots.insert(key, Arc::clone(&slot));
+                    slot
+                }
+            }
+            // Counted under the lock of the map: a slot there is never about to be closed.
+            .held()
+        };
+        let number = slot.hub.join(downlink);
+        Ok(Hold { pool: Arc::clone(self), slot, number })
+    }
+
+    /// Begins to open a connection, in a task of its own: it is nobody's alone.
+    fn open(self: &Arc<Self>, key: Key, upstream: Arc<Upstream>, hello: Hello) -> Arc<Slot> {
+        let hub = Arc::new(Hub::default());
+        let stop = self.shutdown.child_token();
+        let attempt = Attempt {
+            pool: Arc::clone(self),
+            upstream,
+            key: key.clone(),
+            params: hello.params,
+            outgoing: hello.outgoing,
+            hub: Arc::clone(&hub),
+            stop: stop.clone(),
+        };
+        let server = Arc::clone(&key.0);
+        let task = self.tracker.spawn(attempt.run());
+        let opened = task.map(move |joined| {
+            joined.unwrap_or(Err(UpstreamError::Unreachable {
+                server,
+                reason: "connecting to it failed inside Lockgate; see its log".to_owned(),
+            }))
+        });
+        Arc::new(Slot { key, hub, stop, users: Mutex::new(0), opened: opened.boxed().shared() })
+    }
+
+    fn client(&self) -> Result<HttpClient, String> {
+        if let Some(client) = self.client.get() {
+            return Ok(client.clone());
+        }
+        let limits = &self.config.limits;
+        let made = client(Duration::from_secs(limits.connect_seconds), limits.header_bytes);
+        let made = made.map_err(|error| format!("TLS cannot be used: {error}"))?;
+        Ok(self.client.get_or_init(|| made).clone())
+    }
+}
+
+impl Slot {
+    fn is_over(&self) -> bool {
+        match self.opened.peek() {
+            Some(Ok(connection)) => connection.closed().is_some(),
+            Some(Err(_)) => true,
+            None => self.stop.is_cancelled(),
+        }
+    }
+
+    fn held(self: Arc<Self>) -> Arc<Slot> {
+        *lock(&self.users) += 1;
+        self
+    }
+}
+
+/// One user's part in a slot.
+struct Hold {
+    pool: Arc<Pool>,
+    slot: Arc<Slot>,
+    number: u64,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.slot.hub.leave(self.number);
+        let last = {
+            let mut slots = lock(&self.pool.slots);
+            let mut users = lock(&self.slot.users);
+            *users -= 1;
+            let last = *users == 0;
+            if last && slots.get(&self.slot.key).is_some_and(|slot| Arc::ptr_eq(slot, &self.slot)) {
+                slots.remove(&self.slot.key);
+            }
+            last
+        };
+        if last {
+            self.slot.stop.cancel();
+        }
+    }
+}
+
+/// One attempt to open a connection.
+struct Attempt {
+    pool: Arc<Pool>,
+    upstream: Arc<Upstream>,
+    key: Key,
+    /// The first asker's: whoever joins takes the server as it is.
+    params: Bytes,
+    outgoing: Arc<dyn Outgoing>,
+    hub: Arc<Hub>,
+    stop: CancellationToken,
+}
+
+impl Attempt {
+    async fn run(self) -> Opened {
+        let server = Arc::clone(&self.key.0);
+        self.wait_out_backoff().await?;
+        let gave_up =
+            || UpstreamError::Unreachable { server, reason: "nobody waited for it any more".to_owned() };
+        let opened = tokio::select! {
+            opened = self.open() => opened,
+            () = self.stop.cancelled() => return Err(gave_up()),
+        };
+        let (connection, inbox) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                self.stop.cancel();
+                // A limit and a filter say nothing about the server, and one principal's credentials
+                // nothing about another's.
+                let servers_fault = self.upstream.config.command.is_some()
+                    && !matches!(error, UpstreamError::Busy { .. } | UpstreamError::Refused { .. });
+                if servers_fault {
+                    lock(&self.upstream.backoff).failed(error.to_string());
+                }
+                return Err(error);
+            }
+        };
+        let pool = Arc::clone(&self.pool);
+        pool.tracker.spawn(self.watch(Arc::clone(&connection), inbox));
+        Ok(connection)
+    }
+
+    /// Closes the connection when nobody holds it, and remembers if it ended of itself.
+    async fn watch(self, connection: Arc<dyn Connection>, inbox: Arc<Inbox>) {
+        let began = Instant::now();
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            () = inbox.ended.cancelled() => {
+                if let (Some(reason), Some(_)) = (inbox.closed(), &self.upstream.config.command) {
+                    let server = &*self.key.0;
+                    tracing::warn!(target: "server", server, %reason, "a server ended; it is started again when it is needed");
+                    lock(&self.upstream.backoff).ended(began.elapsed(), reason.to_string());
+                }
+            }
+        }
+        connection.close();
+    }
+
+    async fn wait_out_backoff(&self) -> Result<(), UpstreamError> {
+        let blocked = lock(&self.upstream.backoff).blocked().map(|(left, reason)| (left, reason.to_owned()));
+        match blocked {
+            None => Ok(()),
+            Some((left, _)) if left <= SOON => {
+                tokio::time::sleep(left).await;
+                Ok(())
+            }
+            Some((left, reason)) => Err(UpstreamError::NotStarted {
+                server: Arc::clone(&self.key.0),
+                reason: format!(
+                    "it failed before and is tried again in {} s: {reason}",
+                    left.as_secs().max(1)
+                ),
+            }),
+        }
+    }
+
+    async fn open(&self) -> Result<(Arc<dyn Connection>, Arc<Inbox>), UpstreamError> {
+        let Attempt { pool, upstream, key: (server, owner), params, outgoing, hub, stop } = self;
+        let limits = &pool.config.limits;
+        let stop = stop.child_token();
+        let question_time = Duration::from_secs(limits.call_seconds);
+        let inbox = |wire: Arc<dyn Wire>| {
+            let (server, owner) = (Arc::clone(server), owner.clone());
+            Inbox::new(server, owner, Arc::clone(hub), wire, Arc::clone(outgoing), question_time)
+        };
+        let (wire, inbox): (Arc<dyn Wire>, _) = if upstream.config.command.is_some() {
+            let started = self.start_child(stop).await?;
+            let wire = Arc::clone(&started.wire);
+            let inbox = inbox(Arc::clone(&wire) as Arc<dyn Wire>);
+            started.attach(&inbox, &pool.tracker);
+            (wire, inbox)
+        } else {
+            let unusable = |reason| UpstreamError::Unreachable { server: Arc::clone(server), reason };
+            let client = pool.client().map_err(unusable)?;
+            let outgoing = Arc::clone(outgoing);
+            let http =
+                Http::new(server, &upstream.config, client, pool.limits, outgoing, stop, &pool.tracker)?;
+            let http = Arc::new(http);
+            let inbox = inbox(Arc::clone(&http) as Arc<dyn Wire>);
+            http.attach(&inbox);
+            (http, inbox)
+        };
+        let patience = Duration::from_secs(upstream.config.timeout_seconds.unwrap_or(limits.call_seconds));
+        let gate = Arc::clone(&upstream.gate);
+        let outgoing = Arc::clone(outgoing);
+        let opened = legacy::open(Arc::clone(&inbox), wire, gate, params, outgoing, patience).await;
+        let session = opened.map_err(|error| match error {
+            // It never came to a call: what ended is the start.
+            UpstreamError::Gone { server, reason, .. } if upstream.config.command.is_some() => {
+                UpstreamError::NotStarted { server, reason: format!("it {reason}") }
+            }
+            error => error,
+        })?;
+        Ok((Arc::new(session), inbox))
+    }
+
+    async fn start_child(&self, stop: CancellationToken) -> Result<stdio::Started, UpstreamError> {
+        let Attempt { pool, upstream, key: (server, _), .. } = self;
+        let busy = |limit| UpstreamError::Busy { server: Arc::clone(server), limit };
+        let of_server = Arc::clone(&upstream.children).try_acquire_owned();
+        let of_server = of_server.map_err(|_| busy("limits.children_per_server"))?;
+        let of_all = Arc::clone(&pool.children).try_acquire_owned().map_err(|_| busy("limits.children"))?;
+        let command = Command::resolve(&upstream.config, |key| std::env::var_os(key));
+        let command =
+            command.map_err(|reason| UpstreamError::NotStarted { server: Arc::clone(server), reason })?;
+        let kept = (of_server, of_all);
+        stdio::start(server, command, pool.limits, stop, &pool.tracker, kept).await
+    }
+}

@@ -1,0 +1,16 @@
+//! What a plugin can call: one file per interface of the contract.
+
+mod call;
+mod clock;
+mod context;
+pub(super) mod documents;
+mod exchange;
+mod head;
+mod lists;
+pub(super) mod log;
+mod random;
+mod reserved;
+mod secrets;
+pub(super) mod subject;
+mod types;
+pub(super) mod wasi;

@@ -1,0 +1,68 @@
+//! The resource `head`: the head of a downstream HTTP request, as `authenticate` sees it.
+
+use std::sync::Arc;
+
+use wasmtime::component::Resource;
+
+use super::super::bindings::lockgate::plugin::context::{Head, HostHead};
+use super::super::store::State;
+use super::context::joined_all;
+use super::subject::{Subject, absent};
+use crate::filter::RequestHead;
+
+impl State {
+    fn head_at(&mut self, handle: &Resource<Head>) -> wasmtime::Result<Arc<RequestHead>> {
+        self.touch(handle.rep())?;
+        match &self.subject {
+            Subject::Head { head, .. } => Ok(head.clone()),
+            _ => Err(absent()),
+        }
+    }
+}
+
+impl HostHead for State {
+    fn method(&mut self, handle: Resource<Head>) -> wasmtime::Result<String> {
+        let head = self.head_at(&handle)?;
+        self.pull(head.method.as_str())
+    }
+
+    fn path(&mut self, handle: Resource<Head>) -> wasmtime::Result<String> {
+        let head = self.head_at(&handle)?;
+        self.pull(head.path.as_str())
+    }
+
+    fn server(&mut self, handle: Resource<Head>) -> wasmtime::Result<Option<String>> {
+        let head = self.head_at(&handle)?;
+        head.server.as_deref().map(|server| self.pull(server)).transpose()
+    }
+
+    fn header(&mut self, handle: Resource<Head>, name: String) -> wasmtime::Result<Option<String>> {
+        let head = self.head_at(&handle)?;
+        let name = name.to_ascii_lowercase();
+        let value = joined_all(&head.headers, &name);
+        // What it looked at is a credential now, present or not readable or not.
+        if head.headers.contains_key(&name)
+            && let Subject::Head { read, .. } = &mut self.subject
+            && !read.contains(&name)
+        {
+            read.push(name);
+        }
+        value.map(|value| self.pull(value)).transpose()
+    }
+
+    fn header_names(&mut self, handle: Resource<Head>) -> wasmtime::Result<Vec<String>> {
+        let head = self.head_at(&handle)?;
+        let names: Vec<String> = head.headers.keys().map(|name| name.as_str().to_owned()).collect();
+        self.pulled(names.iter().map(String::len).sum())?;
+        Ok(names)
+    }
+
+    fn address(&mut self, handle: Resource<Head>) -> wasmtime::Result<Option<String>> {
+        let head = self.head_at(&handle)?;
+        Ok(head.address.map(|address| address.to_string()))
+    }
+
+    fn drop(&mut self, _: Resource<Head>) -> wasmtime::Result<()> {
+        self.tick()
+    }
+}

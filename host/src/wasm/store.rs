@@ -1,0 +1,306 @@
+//! What the host keeps for one instance: what it is asked about, what it did, and what it may still use.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use wasmtime::component::Resource;
+use wasmtime::{ResourceLimiter, Store, UpdateDeadline};
+
+use super::engine::{Engine, TABLE_ELEMENTS, TICK};
+use super::fault::fault;
+use super::filter::Identity;
+use super::host::documents::Documents;
+use super::host::log::LogSink;
+use super::host::wasi::Wasi;
+use crate::config::FilterLimits;
+use crate::filter::{FailureKind, Outcome};
+
+pub(super) use super::host::subject::Subject;
+
+/// Most handles that one instance may hold: a list of 1,000 definitions, each open, and some.
+const HANDLES: usize = 4_096;
+/// CPU time that a hook gains per MiB it pulls: reading what it asked for takes a while in slow languages.
+const CPU_MS_PER_PULLED_MIB: u64 = 200;
+/// Bytes of headroom over `output_bytes` that one crossing may copy: the frame around the answer.
+const CROSSING_OVERHEAD: usize = 64 << 10;
+/// The clock is read once in so many host calls, so that cheap ones stay cheap.
+const CALLS_PER_CLOCK_READ: u32 = 64;
+
+/// Everything of one instance that is not in its memory.
+pub(super) struct State {
+    pub(super) identity: Arc<Identity>,
+    pub(super) subject: Subject,
+    /// In `lifecycle`: clocks stand still, chance is zero, services that act refuse.
+    pub(super) configuring: bool,
+    pub(super) documents: Documents,
+    pub(super) budget: Budget,
+    pub(super) memory: Memory,
+    pub(super) log: Arc<LogSink>,
+    /// Made when the first WASI function is called, if ever.
+    pub(super) wasi: Option<Box<Wasi>>,
+    /// Which hook call of this instance it is: handles of earlier ones are dead.
+    turn: u16,
+}
+
+/// What one hook may still use.
+pub(super) struct Budget {
+    limits: FilterLimits,
+    ticks: u64,
+    pulled: u64,
+    output: u64,
+    calls: u32,
+    ends: Instant,
+}
+
+/// Memory and tables of one instance, summed: wasmtime's own limits are per memory.
+pub(super) struct Memory {
+    bytes: usize,
+    most: usize,
+    elements: usize,
+    /// Whether it was refused some.
+    pub(super) starved: bool,
+}
+
+/// A store with every limit set, its budget not yet begun.
+pub(super) fn new_store(engine: &Engine, identity: Arc<Identity>) -> Store<State> {
+    let limits = identity.limits;
+    let log = Arc::new(LogSink::new(identity.clone()));
+    let state = State {
+        documents: Documents::new(identity.json_limits),
+        budget: Budget::new(limits),
+        memory: Memory { bytes: 0, most: (limits.memory_mib as usize) << 20, elements: 0, starved: false },
+        subject: Subject::None,
+        configuring: false,
+        log,
+        wasi: None,
+        turn: 0,
+        identity,
+    };
+    let mut store = Store::new(engine.wasmtime(), state);
+    store.limiter(|state| &mut state.memory);
+    store.set_hostcall_fuel(
+        usize::try_from(limits.output_bytes).unwrap_or(usize::MAX).saturating_add(CROSSING_OVERHEAD),
+    );
+    store.set_max_component_handles(HANDLES);
+    store.set_epoch_deadline(1);
+    // Yielding at every tick keeps the executor's other tasks quick, and lets the wall-clock
+    // timeout around the hook be seen.
+    store.epoch_deadline_callback(|mut store| {
+        let budget = &mut store.data_mut().budget;
+        budget.ticks += 1;
+        if budget.ticks > budget.cpu_ticks() {
+            return Err(fault(
+                FailureKind::Cpu,
+                format!("it used up its CPU time (`limits.cpu_ms: {}`)", budget.limits.cpu_ms),
+            ));
+        }
+        Ok(UpdateDeadline::Yield(1))
+    });
+    store
+}
+
+/// Prepares the store for its next hook: a fresh budget, and no handle of earlier ones.
+pub(super) fn begin(store: &mut Store<State>, subject: Subject, configuring: bool, cpu_ms: u32) {
+    let state = store.data_mut();
+    state.subject = subject;
+    state.configuring = configuring;
+    state.documents.clear();
+    state.budget = Budget::new(FilterLimits { cpu_ms, ..state.identity.limits });
+    state.turn = state.turn.wrapping_add(1);
+    state.log.refill();
+    if let Some(wasi) = &state.wasi {
+        wasi.set_configuring(configuring);
+    }
+    store.set_epoch_deadline(1);
+}
+
+impl State {
+    /// Charges one call into the host.
+    pub(super) fn tick(&mut self) -> wasmtime::Result<()> {
+        self.budget.call()
+    }
+
+    /// The host's number for something of this turn. Handles carry the turn, so that one kept from
+    /// an earlier hook of a warm instance names nothing.
+    pub(super) fn rep(&self, index: u16) -> u32 {
+        (u32::from(self.turn) << 16) | u32::from(index)
+    }
+
+    /// The counterpart of [`State::rep`].
+    pub(super) fn index(&self, rep: u32) -> wasmtime::Result<u16> {
+        let [turn_high, turn_low, index_high, index_low] = rep.to_be_bytes();
+        if u16::from_be_bytes([turn_high, turn_low]) != self.turn {
+            return Err(fault(FailureKind::BadOutput, "it used a handle of an earlier hook"));
+        }
+        Ok(u16::from_be_bytes([index_high, index_low]))
+    }
+
+    /// The one subject of this hook, lent to it.
+    pub(super) fn lend<T: 'static>(&self) -> Resource<T> {
+        Resource::new_borrow(self.rep(0))
+    }
+
+    /// Counts text on its way into the guest, where its type leaves no way to refuse it.
+    pub(super) fn pull(&mut self, text: impl Into<String>) -> wasmtime::Result<String> {
+        let text = text.into();
+        self.pulled(text.len())?;
+        Ok(text)
+    }
+
+    /// Counts bytes on their way into the guest. Beyond `limits.pull_bytes` the hook ends.
+    pub(super) fn pulled(&mut self, bytes: usize) -> wasmtime::Result<()> {
+        let most = self.identity.limits.pull_bytes;
+        if bytes as u64 > most {
+            return Err(fault(
+                FailureKind::Limit,
+                format!("it asked for {bytes} bytes at once (`limits.pull_bytes: {most}`)"),
+            ));
+        }
+        self.budget.pulled += bytes as u64;
+        Ok(())
+    }
+
+    /// Counts bytes that the guest hands to the host.
+    pub(super) fn output(&mut self, bytes: usize) -> wasmtime::Result<()> {
+        self.budget.output(bytes)
+    }
+}
+
+impl Budget {
+    fn new(limits: FilterLimits) -> Budget {
+        let wall = std::time::Duration::from_millis(u64::from(limits.wall_ms));
+        Budget { limits, ticks: 0, pulled: 0, output: 0, calls: 0, ends: Instant::now() + wall }
+    }
+
+    /// Bytes that went into the guest.
+    pub(super) fn pulled_bytes(&self) -> u64 {
+        self.pulled
+    }
+
+    /// Calls into the host.
+    pub(super) fn calls(&self) -> u32 {
+        self.calls
+    }
+
+    pub(super) fn count_pulled(&mut self, bytes: usize) {
+        self.pulled += bytes as u64;
+    }
+
+    fn cpu_ticks(&self) -> u64 {
+        let tick_ms = (TICK.as_millis() as u64).max(1);
+        let earned = (self.pulled * CPU_MS_PER_PULLED_MIB) >> 20;
+        (u64::from(self.limits.cpu_ms) + earned) / tick_ms
+    }
+
+    /// Charges one call into the host, or one step of a call that takes a list. Epochs do not see
+    /// time spent in the host, so the end of the hook is looked for here as well.
+    pub(super) fn call(&mut self) -> wasmtime::Result<()> {
+        self.calls += 1;
+        if self.calls > self.limits.host_calls {
+            let most = self.limits.host_calls;
+            return Err(fault(
+                FailureKind::Limit,
+                format!("it called the host more than {most} times (`limits.host_calls`)"),
+            ));
+        }
+        if self.calls.is_multiple_of(CALLS_PER_CLOCK_READ) {
+            self.in_time()?;
+        }
+        Ok(())
+    }
+
+    /// Whether the hook's wall time is not over yet.
+    pub(super) fn in_time(&self) -> wasmtime::Result<()> {
+        if Instant::now() < self.ends {
+            return Ok(());
+        }
+        let most = self.limits.wall_ms;
+        Err(fault(FailureKind::Wall, format!("it took longer than {most} ms (`limits.wall_ms`)")))
+    }
+
+    /// The same in a loop of the host's own, whose steps are cheap.
+    pub(super) fn in_time_now_and_then(&self, step: usize) -> wasmtime::Result<()> {
+        if step.is_multiple_of(CALLS_PER_CLOCK_READ as usize) { self.in_time() } else { Ok(()) }
+    }
+
+    pub(super) fn output(&mut self, bytes: usize) -> wasmtime::Result<()> {
+        self.output += bytes as u64;
+        let most = self.limits.output_bytes;
+        if self.output > most {
+            return Err(fault(
+                FailureKind::Limit,
+                format!("it handed over more than {most} bytes (`limits.output_bytes`)"),
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Memory {
+    /// Bytes in all linear memories.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn most(&self) -> usize {
+        self.most
+    }
+
+    /// For while a snapshot is read out, when the instance runs code of the host's.
+    pub(super) fn lift(&mut self) {
+        self.most = usize::MAX;
+    }
+}
+
+impl ResourceLimiter for Memory {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let sum = self.bytes.saturating_add(desired.saturating_sub(current));
+        if sum > self.most {
+            self.starved = true;
+            return Ok(false);
+        }
+        self.bytes = sum;
+        Ok(true)
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let sum = self.elements.saturating_add(desired.saturating_sub(current));
+        if sum > TABLE_ELEMENTS * 2 {
+            self.starved = true;
+            return Ok(false);
+        }
+        self.elements = sum;
+        Ok(true)
+    }
+
+    // The counts below are those that one component may need in the pool.
+    fn instances(&self) -> usize {
+        64
+    }
+
+    fn tables(&self) -> usize {
+        32
+    }
+
+    fn memories(&self) -> usize {
+        8
+    }
+}
+
+/// The bytes of an outcome.
+pub(super) fn outcome_bytes(outcome: &Outcome) -> &Bytes {
+    match outcome {
+        Outcome::Success(bytes) | Outcome::Failure(bytes) => bytes,
+    }
+}
