@@ -8,7 +8,8 @@ use smallvec::SmallVec;
 use super::fault::{Fault, What};
 use super::message::Kind;
 use super::reserved::Section;
-use super::scan::{Found, Member, Span};
+use super::scan::Found;
+use super::span::{Member, Span};
 use super::strings::{spells, unescape};
 use super::walk::Children;
 

@@ -8,8 +8,8 @@ use bytes::Bytes;
 
 use super::message::{Kind, Message};
 use super::reserved::Section;
-use super::scan::{Member, Span};
 use super::shape::Shape;
+use super::span::{Member, Span};
 use super::strings::escape;
 use super::walk::Children;
 
