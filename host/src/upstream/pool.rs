@@ -338,7 +338,9 @@ impl Attempt {
             http.attach(&inbox);
             (http, inbox)
         };
-        let patience = Duration::from_secs(upstream.config.timeout_seconds.unwrap_or(limits.call_seconds));
+        // A start may take longer than a call: the first one of a package runner is a download.
+        let seconds = upstream.config.timeout_seconds.unwrap_or(0).max(limits.call_seconds);
+        let patience = Duration::from_secs(seconds);
         let gate = Arc::clone(&upstream.gate);
         let outgoing = Arc::clone(outgoing);
         let opened = legacy::open(Arc::clone(&inbox), wire, gate, params, outgoing, patience).await;
