@@ -158,6 +158,32 @@ async fn with_several_calls_under_way_the_newest_of_one_session_is_asked_and_nob
 }
 
 #[tokio::test]
+async fn on_a_shared_connection_nobody_is_asked_in_the_place_of_who_left() {
+    for (owner, asked) in [(session("one"), true), (Owner::Shared, false)] {
+        let (gone, mut gone_heard) = Client::new("gone");
+        let (here, mut here_heard) = Client::new("here");
+        let all = upstreams(config(python(SERVER)));
+        let lease = soon(all.connect(hello(owner, here.clone()))).await.unwrap();
+        let connection = &lease.connection;
+        let question = || tool("ask", &asking("elicitation/create", "\"q\""), here.clone());
+        let answer = result(connection, question()).await;
+        assert!(answer.contains(r#"\"from\":\"here\""#), "the only call there is: {answer}");
+
+        let mut left = connection.call(tool("hold", "1", gone));
+        tokio::select! {
+            _ = &mut left => panic!("it is never answered"),
+            _ = heard(&mut gone_heard) => {}
+        }
+        drop(left);
+        // The question may well be for the call that was abandoned.
+        let answer = result(connection, question()).await;
+        assert_eq!(answer.contains(r#"\"from\":\"here\""#), asked, "{answer}");
+        assert_eq!(answer.contains("not certain which client"), !asked, "{answer}");
+        here_heard.close();
+    }
+}
+
+#[tokio::test]
 async fn a_question_that_is_taken_back_or_outlives_its_call_is_dropped() {
     let (silent, mut heard_by) = Client::silent();
     let (client, mut told) = Client::new("c");
