@@ -189,6 +189,19 @@ fn spellings_of_a_forbidden_call_all_come_to_nothing() {
 }
 
 #[test]
+fn a_call_without_an_id_reaches_nobody() {
+    let gate = Setup::fixture(&[]).with_filter(tool_filter()).start();
+    let mut client = gate.client("fx");
+    for tool in [FORBIDDEN, "echo"] {
+        let message = json!({ "jsonrpc": "2.0", "method": "tools/call", "params": { "name": tool } });
+        let answer = client.raw(message.to_string().as_bytes(), "application/json");
+        assert!(answer.message.get("result").is_none(), "{answer:?}");
+    }
+    let arrived = fence(&gate);
+    assert!(!arrived.iter().any(|message| message["method"] == "tools/call"), "{arrived:?}");
+}
+
+#[test]
 fn names_that_only_look_alike_are_unknown() {
     let gate = Setup::fixture(&[]).with_filter(tool_filter()).start();
     let mut client = gate.client("fx");
