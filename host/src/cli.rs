@@ -15,6 +15,7 @@ mod explain;
 mod logging;
 mod plugin;
 mod probe;
+mod reload;
 mod report;
 mod seam;
 mod serve;

@@ -94,6 +94,7 @@ mod tests {
             name: name.into(),
             plugin: name.into(),
             version: None,
+            listed: true,
             file: None,
             hooks: Hooks::default(),
             problems: Vec::new(),

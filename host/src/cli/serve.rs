@@ -124,7 +124,7 @@ async fn interrupted(signals: &mut tokio::sync::mpsc::Receiver<Signal>) -> Signa
 
 fn refuse_broken_filters(stack: &Stack) -> anyhow::Result<()> {
     let mut text = String::new();
-    for filter in stack.filters().iter().filter(|f| !f.problems.is_empty()) {
+    for filter in stack.filters().iter().filter(|f| f.listed && !f.problems.is_empty()) {
         text.push_str(&format!(
             "filter `{}` cannot be loaded: {}\n",
             filter.name,
