@@ -140,6 +140,10 @@ async fn each_step_says_why_it_refuses() {
     assert!(error.to_string().contains("access"), "a hook of another type is named: {error}");
     let error = refused(component(&["access"], &["secrets"]), "{}").await;
     assert!(matches!(error, LoadError::NotGranted { .. }), "{error}");
+    let mut large = candidate(guest(), "{}");
+    large.limits.memory_mib = 65;
+    let error = loader.load(large).await.err().unwrap();
+    assert!(matches!(error, LoadError::Memory { wanted: 65, most: 64 }), "{error}");
     let error = refused(b"\0asm".to_vec(), "{}").await;
     assert!(matches!(error, LoadError::Inspect(_)), "{error}");
 }
