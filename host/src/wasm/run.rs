@@ -157,13 +157,9 @@ impl Runtime {
     async fn run_within(&self, hook: Hook, subject: Subject, wall: Duration) -> Result<Ran, Failure> {
         let name = hook.name();
         let (_turn, slots) = self.permits(name, wall).await?;
-        let (mut store, mut instance, calls) = match slots {
-            Slots::Held(warm) => {
-                (warm.store, Some(warm.instance), Kept { calls: warm.calls, slots: warm.slots })
-            }
-            Slots::Free(slots) => {
-                (new_store(&self.engine, self.identity.clone()), None, Kept { calls: 0, slots })
-            }
+        let (mut store, mut instance, calls, slots) = match slots {
+            Slots::Held(warm) => (warm.store, Some(warm.instance), warm.calls, warm.slots),
+            Slots::Free(slots) => (new_store(&self.engine, self.identity.clone()), None, 0, slots),
         };
         let work = async {
             let ready = match instance {
@@ -206,7 +202,7 @@ impl Runtime {
             documents: std::mem::replace(&mut state.documents, Documents::new(self.identity.json_limits)),
         };
         if let Some(instance) = instance {
-            self.keep(Warm { store, instance, calls: calls.calls + 1, slots: calls.slots });
+            self.keep(Warm { store, instance, calls: calls + 1, slots });
         }
         Ok(ran)
     }
@@ -314,14 +310,10 @@ impl Runtime {
     }
 }
 
+/// Room in the pool, with or without an instance in it already.
 enum Slots {
     Held(Warm),
     Free(OwnedSemaphorePermit),
-}
-
-struct Kept {
-    calls: u32,
-    slots: OwnedSemaphorePermit,
 }
 
 /// Calls one exported function.

@@ -72,6 +72,17 @@ fn foreign_imports_and_the_network_are_refused() {
     }
 }
 
+#[test]
+fn a_component_without_any_hook_is_refused() {
+    let wasm = component_of(
+        "package acme:tools@1.0.0; interface things { go: func(); }",
+        "export acme:tools/things@1.0.0;",
+        r#"(module (func (export "acme:tools/things@1.0.0#go")))"#,
+    );
+    let error = Contract::read(&wasm).expect("a contract").check("guest", true).expect_err("refused");
+    assert!(error.to_string().contains("no hook") && error.to_string().contains("`request`"), "{error}");
+}
+
 #[tokio::test]
 async fn an_interface_without_all_its_functions_is_an_error() {
     let wasm = component_of(
