@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::stack::FilterReport;
+use super::seam::FilterReport;
 use crate::config::locate::KeyPath;
 use crate::config::{Loaded, Server};
 
@@ -94,9 +94,10 @@ mod tests {
             name: name.into(),
             plugin: name.into(),
             version: None,
+            listed: true,
             file: None,
             hooks: Hooks::default(),
-            problem: None,
+            problems: Vec::new(),
         }
     }
 

@@ -81,7 +81,10 @@ fn split<'a>(module: &'a [u8], plugin: &str) -> Result<(Vec<u8>, Vec<CustomSecti
                 for import in imports.clone().into_imports() {
                     let import = import.map_err(|error| refuse(error.to_string()))?;
                     if import.module.starts_with("wasi_") {
-                        return Err(Error::Preview1 { plugin: plugin.to_owned(), import: import.name.into() });
+                        return Err(Error::Preview1 {
+                            plugin: plugin.to_owned(),
+                            import: import.name.into(),
+                        });
                     }
                 }
             }
