@@ -1,6 +1,6 @@
 //! The running proxy: one immutable snapshot behind a swap, and what outlives it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -25,7 +25,11 @@ pub struct Gateway {
     earlier: Mutex<Vec<Weak<Snapshot>>>,
     upstreams: Upstreams,
     links: Mutex<Vec<Weak<Link>>>,
+    calls: AtomicUsize,
 }
+
+/// Counts a call as under way until dropped.
+pub(crate) struct UnderWay(Arc<Gateway>);
 
 /// What the `authenticate` filters said of one HTTP request.
 #[derive(Debug)]
@@ -56,6 +60,7 @@ impl Gateway {
             generations: AtomicU64::new(1),
             earlier: Mutex::default(),
             links: Mutex::default(),
+            calls: AtomicUsize::new(0),
         })
     }
 
@@ -67,6 +72,16 @@ impl Gateway {
     /// The configuration as served.
     pub fn config(&self) -> Arc<Config> {
         self.snapshot.load().config().clone()
+    }
+
+    /// Calls that clients wait for.
+    pub fn calls_in_flight(&self) -> usize {
+        self.calls.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn under_way(self: &Arc<Self>) -> UnderWay {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        UnderWay(self.clone())
     }
 
     /// All connections to servers.
@@ -83,10 +98,12 @@ impl Gateway {
 
     /// Puts new filters into service: calls that begin from now on pass them. Calls under way
     /// finish on the ones they began with, within `limits.drain_seconds`. Returns the generation.
-    pub fn swap(self: &Arc<Self>, filters: Vec<Arc<Placed>>) -> u64 {
+    ///
+    /// Of a new configuration only what concerns filters takes effect: the servers and limits that
+    /// connections were made with stay (see [`Upstreams::new`]).
+    pub fn swap(self: &Arc<Self>, config: Arc<Config>, filters: Vec<Arc<Placed>>) -> u64 {
         let generation = self.generations.fetch_add(1, Ordering::AcqRel) + 1;
-        let next = Arc::new(Snapshot::new(generation, self.config(), filters));
-        let config = next.config().clone();
+        let next = Arc::new(Snapshot::new(generation, config.clone(), filters));
         let before = self.snapshot.swap(next.clone());
         let drain = Duration::from_secs(config.limits.drain_seconds);
         self.retire(&before, drain);
@@ -204,6 +221,12 @@ impl Gateway {
                 link.lists_changed();
             }
         }
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.calls.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -219,6 +219,204 @@ fn no_escape_code_reaches_a_file() {
     assert!(!output.stderr.contains(&0x1b));
 }
 
+/// A `lockgate serve` that said it is ready, and what it said until then.
+struct Serving {
+    child: std::process::Child,
+    stderr: std::io::BufReader<std::process::ChildStderr>,
+    said: String,
+    _folder: tempfile::TempDir,
+}
+
+impl Serving {
+    fn start(config: &str, arguments: &[&str]) -> Serving {
+        let folder = empty();
+        std::fs::write(folder.path().join("lockgate.yaml"), config).unwrap();
+        let mut child = lockgate()
+            .arg("serve")
+            .args(arguments)
+            .current_dir(folder.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stderr = std::io::BufReader::new(child.stderr.take().unwrap());
+        let mut serving = Serving { child, stderr, said: String::new(), _folder: folder };
+        serving.said_until(|line| line.trim() == "ready" || line.contains("\"message\":\"ready\""));
+        serving
+    }
+
+    fn said_until(&mut self, accept: impl Fn(&str) -> bool) {
+        loop {
+            let mut line = String::new();
+            let read = std::io::BufRead::read_line(&mut self.stderr, &mut line).unwrap();
+            assert!(read > 0, "it ended and said only:\n{}", self.said);
+            self.said.push_str(&line);
+            if accept(&line) {
+                return;
+            }
+        }
+    }
+
+    fn signal(&self, signal: nix::sys::signal::Signal) {
+        let pid = i32::try_from(self.child.id()).unwrap();
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal).unwrap();
+    }
+
+    fn end(&mut self) -> (Option<i32>, String) {
+        drop(self.child.stdin.take());
+        let status = self.child.wait().unwrap();
+        std::io::Read::read_to_string(&mut self.stderr, &mut self.said).unwrap();
+        let mut out = String::new();
+        std::io::Read::read_to_string(&mut self.child.stdout.take().unwrap(), &mut out).unwrap();
+        assert_eq!(out, "", "stdout is for output");
+        (status.code(), self.said.clone())
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+const NOTES: &str = "listen: 127.0.0.1:0\nservers: { notes: { command: sh, args: [notes.sh] } }\n";
+
+#[test]
+fn the_first_lines_say_what_is_served_where_and_with_what() {
+    let serving = Serving::start(NOTES, &[]);
+    let lines: Vec<&str> = serving.said.lines().collect();
+    let version = env!("CARGO_PKG_VERSION");
+    let address = lines[0].strip_prefix(&format!("lockgate {version} on http://")).unwrap();
+    assert_ne!(address, "127.0.0.1:0");
+    std::net::TcpStream::connect(address).unwrap();
+    assert_eq!(lines[1], format!("  http://{address}/notes/mcp  notes (stdio: sh notes.sh)"));
+    assert_eq!(lines[2..], ["  filters: none", "ready"]);
+}
+
+#[test]
+fn sigterm_drains_and_ends_well() {
+    let mut serving = Serving::start(NOTES, &[]);
+    serving.signal(nix::sys::signal::Signal::SIGTERM);
+    let (code, said) = serving.end();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("waiting up to 30 s for calls in flight"), "{said}");
+    assert_eq!(said.matches("ready").count(), 1, "{said}");
+}
+
+#[test]
+fn ctrl_c_says_that_a_second_one_ends_at_once() {
+    let mut serving = Serving::start(NOTES, &[]);
+    serving.signal(nix::sys::signal::Signal::SIGINT);
+    let (code, said) = serving.end();
+    assert_eq!(code, Some(0), "nothing was cut: {said}");
+    assert!(said.contains("Ctrl-C again ends at once"), "{said}");
+}
+
+#[test]
+fn sighup_ends_nothing() {
+    let mut serving = Serving::start(NOTES, &[]);
+    serving.signal(nix::sys::signal::Signal::SIGHUP);
+    serving.said_until(|line| line.contains("look at again"));
+    serving.signal(nix::sys::signal::Signal::SIGTERM);
+    assert_eq!(serving.end().0, Some(0));
+}
+
+#[test]
+fn a_client_that_closes_stdin_ends_stdio() {
+    let mut serving = Serving::start(NOTES, &["--stdio", "notes"]);
+    assert!(serving.said.contains("on stdio\n  notes (stdio: sh notes.sh)"), "{}", serving.said);
+    let (code, said) = serving.end();
+    assert_eq!(code, Some(0), "{said}");
+}
+
+#[test]
+fn logs_for_programs_are_json_to_the_last_line() {
+    let mut serving = Serving::start(NOTES, &["--log-format", "json"]);
+    serving.signal(nix::sys::signal::Signal::SIGTERM);
+    let (_, said) = serving.end();
+    let lines: Vec<serde_json::Value> = said.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let ready = lines.iter().find(|line| line["message"] == "ready").unwrap();
+    assert!(ready["on"].as_str().unwrap().starts_with("http://127.0.0.1:"));
+    assert_eq!(ready["servers"], "notes");
+}
+
+#[test]
+fn a_command_that_does_not_exist_is_said_before_ready() {
+    let config = "listen: 127.0.0.1:0\nservers: { ghost: { command: no-such-command-7f3a } }\n";
+    let serving = Serving::start(config, &[]);
+    let line = serving.said.lines().next().unwrap();
+    assert!(
+        line.contains("`ghost`") && line.contains("no-such-command-7f3a") && line.contains("PATH"),
+        "{line}"
+    );
+}
+
+#[test]
+fn a_port_in_use_is_named_and_nothing_is_started() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let folder = empty();
+    std::fs::write(folder.path().join("lockgate.yaml"), NOTES).unwrap();
+    let output =
+        lockgate().args(["serve", "--listen", &address]).current_dir(folder.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let text = stderr(&output);
+    assert!(
+        text.starts_with(&format!("error: cannot listen on {address}: the port is in use by ")),
+        "{text}"
+    );
+    assert_eq!(text.lines().count(), 2, "{text}");
+}
+
+#[test]
+fn an_open_address_without_authentication_is_refused_with_both_ways_out() {
+    let folder = empty();
+    std::fs::write(folder.path().join("lockgate.yaml"), NOTES).unwrap();
+    let output =
+        lockgate().args(["serve", "--listen", "0.0.0.0:0"]).current_dir(folder.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let text = stderr(&output);
+    assert!(text.contains("0.0.0.0:0") && text.contains("api-key-auth"), "{text}");
+    assert!(text.contains("http: { allow_unauthenticated: true }"), "{text}");
+    let open = format!("{NOTES}http: {{ allow_unauthenticated: true }}\n");
+    Serving::start(&open, &["--listen", "0.0.0.0:0"]);
+}
+
+#[test]
+fn a_required_server_that_does_not_work_stops_the_start() {
+    let folder = empty();
+    let config =
+        "listen: 127.0.0.1:0\nservers: { ghost: { command: no-such-command-7f3a, required: true } }\n";
+    std::fs::write(folder.path().join("lockgate.yaml"), config).unwrap();
+    let output = lockgate().arg("serve").current_dir(folder.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let text = stderr(&output);
+    assert!(text.contains("`ghost`") && text.contains("`required`") && !text.contains("ready"), "{text}");
+}
+
+#[test]
+fn check_names_every_server_that_does_not_work_with_what_to_do() {
+    let folder = empty();
+    let config =
+        "servers: { ghost: { command: no-such-command-7f3a }, off: { command: x, disabled: true } }\n";
+    std::fs::write(folder.path().join("lockgate.yaml"), config).unwrap();
+    let check = |format: &str| {
+        let output =
+            lockgate().args(["check", "--output", format]).current_dir(folder.path()).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+        stdout(&output)
+    };
+    let text = check("text");
+    assert!(text.contains("failed") && text.contains("no-such-command-7f3a"), "{text}");
+    assert!(text.contains("servers.ghost.command") && text.contains("1 of 3 failed"), "{text}");
+    let document: serde_json::Value = serde_json::from_str(&check("json")).unwrap();
+    assert_eq!(document["servers"][0]["name"], "ghost");
+    assert!(document["servers"][0]["problem"].as_str().unwrap().contains("ghost"));
+    assert_eq!(document["servers"][1]["disabled"], true);
+}
+
 #[test]
 fn the_configurations_of_the_repository_are_good_and_complete() {
     let folder = repository().join("configs");

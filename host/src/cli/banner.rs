@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::seam::FilterReport;
+use super::stack::FilterReport;
 use crate::config::locate::KeyPath;
 use crate::config::{Loaded, Server};
 
@@ -96,7 +96,7 @@ mod tests {
             version: None,
             file: None,
             hooks: Hooks::default(),
-            problems: Vec::new(),
+            problem: None,
         }
     }
 

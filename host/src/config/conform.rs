@@ -205,14 +205,14 @@ fn coerce(node: &mut Node, types: &[&str]) {
     if types.contains(&"string") {
         return;
     }
-    if types.contains(&"integer") {
-        if let Ok(number) = text.trim().parse::<u64>() {
-            node.value = Value::Number(number.into());
-        }
-    } else if types.contains(&"boolean") {
-        if let Ok(truth) = text.trim().parse::<bool>() {
-            node.value = Value::Bool(truth);
-        }
+    if types.contains(&"integer")
+        && let Ok(number) = text.trim().parse::<u64>()
+    {
+        node.value = Value::Number(number.into());
+    } else if types.contains(&"boolean")
+        && let Ok(truth) = text.trim().parse::<bool>()
+    {
+        node.value = Value::Bool(truth);
     }
 }
 

@@ -1,13 +1,22 @@
 //! One JSON-RPC message: its bytes, and where in them its parts stand.
 
-use bytes::Bytes;
 use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+
+use super::fault::Fault;
+use super::reserved::Section;
+use super::scan::{Member, Rules, scan};
+use super::shape::{Shape, readable_id};
+use super::strings::unescape;
+use super::walk::Children;
 
 /// Bounds of the JSON law. Exceeding one is a [`Violation`], never a truncation.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Longest message in bytes.
+    /// Longest message in bytes. Nothing of 2 GiB or more passes, whatever stands here.
     pub bytes: usize,
     /// Deepest nesting of arrays and objects.
     pub depth: u16,
@@ -15,6 +24,13 @@ pub struct Limits {
     pub members: u32,
     /// Longest number token in bytes.
     pub number_bytes: usize,
+}
+
+impl Default for Limits {
+    /// 16 MiB, 64 levels, 100,000 members and items, numbers of 1,024 bytes.
+    fn default() -> Limits {
+        Limits { bytes: 16 << 20, depth: 64, members: 100_000, number_bytes: 1024 }
+    }
 }
 
 /// Which side a message came from: requests are held to the law to the letter, while lone
@@ -63,120 +79,173 @@ pub struct ListItem {
     pub name: Box<str>,
 }
 
-/// One JSON-RPC message as it arrived. Cheap to clone.
+/// One JSON-RPC message as it arrived. Cheap to clone: two reference counts.
+///
+/// What `with_*` returns differs from it in the named place only; all other bytes are the same.
 #[derive(Clone, Debug)]
 pub struct Message {
-    bytes: Bytes,
+    pub(super) bytes: Bytes,
+    pub(super) shape: Arc<Shape>,
 }
 
-#[expect(unused_variables, missing_docs, reason = "skeleton")]
 impl Message {
     /// Scans the bytes under the JSON law.
+    ///
+    /// From [`Source::Server`], escapes of lone surrogates are overwritten with the escape of
+    /// U+FFFD (see [`Message::replaced_surrogates`]); otherwise the bytes stay as they came.
     pub fn parse(bytes: Bytes, limits: &Limits, source: Source) -> Result<Message, Violation> {
-        todo!()
+        let rules = Rules { limits: *limits, source, message: true, lenient: false };
+        let scanned = scan(&bytes, rules, |result, found| {
+            result?;
+            Shape::of(&bytes, &found).map(|shape| (shape, found.lone.to_vec()))
+        });
+        match scanned {
+            Ok((shape, lone)) => Ok(Message { bytes: without_lone(bytes, &lone), shape: Arc::new(shape) }),
+            Err(fault) => Err(violation(&bytes, rules, fault)),
+        }
     }
-    /// `{"jsonrpc":"2.0","id":<id>,"method":..,"params":<params>}`; `id` and `params` are raw JSON.
-    pub fn request(id: &[u8], method: &str, params: Option<&[u8]>) -> Message {
-        todo!()
-    }
-    pub fn notification(method: &str, params: Option<&[u8]>) -> Message {
-        todo!()
-    }
-    pub fn response(id: &[u8], result: &[u8]) -> Message {
-        todo!()
-    }
-    /// Without `id` the member is left out. `data` is raw JSON.
-    pub fn error(id: Option<&[u8]>, code: i32, message: &str, data: Option<&[u8]>) -> Message {
-        todo!()
-    }
-    /// A response whose `error` member is given as raw JSON.
-    pub fn response_error(id: &[u8], error: &[u8]) -> Message {
-        todo!()
-    }
-    /// An error without `id`, for what could not be attributed; `error` is raw JSON.
-    pub fn bare_error(error: &[u8]) -> Message {
-        todo!()
-    }
-    /// The same response with the array `result.<list>` made of these items (raw JSON).
-    pub fn with_items(&self, list: &str, items: &[Bytes]) -> Message {
-        todo!()
-    }
+
     /// The exact bytes.
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
     }
+
+    /// What the message is.
     pub fn kind(&self) -> Kind {
-        todo!()
+        self.shape.kind
     }
-    /// The raw JSON text of the id.
+
+    /// How many lone surrogates became U+FFFD when this message was parsed.
+    pub fn replaced_surrogates(&self) -> u32 {
+        self.shape.replaced
+    }
+
+    /// The raw JSON text of the id: a string or an integer. None where there is none, or where an
+    /// error says `null`.
     pub fn id(&self) -> Option<&[u8]> {
-        todo!()
+        let id = self.shape.id?.value.range();
+        self.bytes.get(id).filter(|id| *id != b"null")
     }
+
     /// The method, unescaped.
     pub fn method(&self) -> Option<&str> {
-        todo!()
+        if let Some(text) = &self.shape.method_text {
+            return Some(text);
+        }
+        let method = self.shape.method?.value.inside(&self.bytes);
+        std::str::from_utf8(method).ok()
     }
+
     /// Zero-copy slice of the `params` value.
     pub fn params(&self) -> Option<Bytes> {
-        todo!()
+        self.slice(self.shape.params)
     }
+
+    /// Zero-copy slice of the `result` value.
     pub fn result(&self) -> Option<Bytes> {
-        todo!()
+        self.slice(self.shape.result)
     }
+
+    /// Zero-copy slice of the `error` value.
     pub fn error_object(&self) -> Option<Bytes> {
-        todo!()
+        self.slice(self.shape.error)
     }
+
     /// Raw JSON of a direct member of `params`.
     pub fn param(&self, name: &str) -> Option<&[u8]> {
-        todo!()
+        self.member(Section::Params, name)
     }
+
     /// A direct string member of `params`, unescaped; none if absent or no string.
     pub fn param_text(&self, name: &str) -> Option<Cow<'_, str>> {
-        todo!()
+        unescape(self.param(name)?)
     }
+
     /// Raw JSON of a direct member of `params._meta`.
     pub fn meta(&self, key: &str) -> Option<&[u8]> {
-        todo!()
+        self.member(Section::Meta, key)
     }
+
     /// Raw JSON of a direct member of `result`.
     pub fn result_member(&self, name: &str) -> Option<&[u8]> {
-        todo!()
+        self.member(Section::Result, name)
     }
+
+    /// Raw JSON of a direct member of `error` (`code`, `message`, `data`).
+    pub fn error_member(&self, name: &str) -> Option<&[u8]> {
+        self.member(Section::Error, name)
+    }
+
     /// The items of the array `result.<list>`, each with its member `name_key`. None if it is absent or no array.
     pub fn items(&self, list: &str, name_key: &str) -> Option<Vec<ListItem>> {
-        todo!()
+        let member = self.shape.find(&self.bytes, Section::Result, list)?;
+        let array = self.bytes.get(..member.value.end as usize)?;
+        let start = member.value.start as usize;
+        if array.get(start) != Some(&b'[') {
+            return None;
+        }
+        let item = |span: Range<usize>| {
+            let found = Children::at(array, span.start).find(|child| {
+                array.get(child.name.clone()).and_then(unescape).is_some_and(|name| name == name_key)
+            });
+            let name = found.and_then(|child| unescape(array.get(child.node.span)?));
+            ListItem { span, name: name.unwrap_or_default().into() }
+        };
+        Some(Children::at(array, start).map(|child| item(child.node.span)).collect())
     }
-    /// The same message with another id (raw JSON).
-    pub fn with_id(&self, id: &[u8]) -> Message {
-        todo!()
-    }
-    /// The same message with another `params` value (raw JSON, already under the law).
-    pub fn with_params(&self, params: &[u8]) -> Message {
-        todo!()
-    }
-    /// Replaces or adds a direct member of `params`; `params` is created where absent.
-    pub fn with_param(&self, name: &str, value: &[u8]) -> Message {
-        todo!()
-    }
-    /// Replaces, adds or (none) removes a direct member of `params._meta`.
-    pub fn with_meta(&self, key: &str, value: Option<&[u8]>) -> Message {
-        todo!()
-    }
-    /// The same response with another `result` value.
-    pub fn with_result(&self, result: &[u8]) -> Message {
-        todo!()
-    }
-    /// The same response with another `error` value.
-    pub fn with_error(&self, error: &[u8]) -> Message {
-        todo!()
-    }
-    /// Replaces or (none) removes a direct member of `result`.
-    pub fn with_result_member(&self, name: &str, value: Option<&[u8]>) -> Message {
-        todo!()
-    }
+
     /// The message on one line: white space between tokens that holds a line break is dropped, so
     /// that it is one frame on stdio and one `data:` line on SSE. Same bytes (no copy) if there is none.
     pub fn frame(&self) -> Bytes {
-        todo!()
+        // Under the law no string holds a raw line break, so the white space around one never
+        // belongs to a string either.
+        let is_space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
+        let mut rest: &[u8] = &self.bytes;
+        let Some(mut next) = memchr::memchr2(b'\n', b'\r', rest) else { return self.bytes.clone() };
+        let mut out = Vec::with_capacity(rest.len());
+        loop {
+            let (before, from) = rest.split_at_checked(next).unwrap_or((rest, &[]));
+            let kept = before.iter().rposition(|byte| !is_space(byte)).map_or(0, |last| last + 1);
+            out.extend_from_slice(before.get(..kept).unwrap_or_default());
+            let dropped = from.iter().position(|byte| !is_space(byte)).unwrap_or(from.len());
+            rest = from.get(dropped..).unwrap_or_default();
+            match memchr::memchr2(b'\n', b'\r', rest) {
+                Some(at) => next = at,
+                None => break,
+            }
+        }
+        out.extend_from_slice(rest);
+        out.into()
     }
+
+    fn slice(&self, member: Option<Member>) -> Option<Bytes> {
+        let value = member?.value.range();
+        (value.start <= value.end && value.end <= self.bytes.len()).then(|| self.bytes.slice(value))
+    }
+
+    fn member(&self, section: Section, name: &str) -> Option<&[u8]> {
+        let value = self.shape.find(&self.bytes, section, name)?.value;
+        self.bytes.get(value.range())
+    }
+}
+
+/// Overwrites the escapes of lone surrogates: all are six bytes long, as is that of U+FFFD.
+fn without_lone(bytes: Bytes, lone: &[u32]) -> Bytes {
+    if lone.is_empty() {
+        return bytes;
+    }
+    let mut bytes = bytes.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+    for &at in lone {
+        if let Some(escape) = bytes.get_mut(at as usize..at as usize + 6) {
+            escape.copy_from_slice(br"\ufffd");
+        }
+    }
+    bytes.freeze()
+}
+
+#[cold]
+fn violation(bytes: &Bytes, rules: Rules, fault: Fault) -> Violation {
+    let lenient = Rules { lenient: true, ..rules };
+    let id = scan(bytes, lenient, |_, found| readable_id(bytes, &found));
+    Violation { code: fault.code(), what: fault.text(bytes), at: fault.at, id: id.map(|id| bytes.slice(id)) }
 }

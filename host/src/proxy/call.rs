@@ -54,6 +54,7 @@ impl Link {
     /// None if it was cancelled: then the client gets no answer. Never called with `initialize` or `ping`.
     pub async fn call(self: &Arc<Self>, request: Message, scope: CallScope) -> Option<Message> {
         let started = Instant::now();
+        let _under_way = self.gateway.under_way();
         let snapshot = self.gateway.snapshot();
         let id = Bytes::copy_from_slice(request.id().unwrap_or(b"null"));
         let method: Arc<str> = Arc::from(request.method().unwrap_or_default());

@@ -304,6 +304,3 @@ fn minted(raw: &[u8]) -> Option<u64> {
 fn no_id(message: &Message) -> bool {
     message.id().is_none_or(|id| id == b"null")
 }
-
-#[cfg(test)]
-mod tests;

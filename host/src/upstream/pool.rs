@@ -266,7 +266,7 @@ impl Attempt {
                 let servers_fault = self.upstream.config.command.is_some()
                     && !matches!(error, UpstreamError::Busy { .. } | UpstreamError::Refused { .. });
                 if servers_fault {
-                    lock(&self.upstream.backoff).failed(error.to_string());
+                    lock(&self.upstream.backoff).failed(Instant::now(), reason(&error));
                 }
                 return Err(error);
             }
@@ -282,10 +282,10 @@ impl Attempt {
         tokio::select! {
             () = self.stop.cancelled() => {}
             () = inbox.ended.cancelled() => {
-                if let (Some(reason), Some(_)) = (inbox.closed(), &self.upstream.config.command) {
+                if let (Some(end), Some(_)) = (inbox.closed(), &self.upstream.config.command) {
                     let server = &*self.key.0;
-                    tracing::warn!(target: "server", server, %reason, "a server ended; it is started again when it is needed");
-                    lock(&self.upstream.backoff).ended(began.elapsed(), reason.to_string());
+                    tracing::warn!(target: "server", server, %end, "a server ended; it is started again when it is needed");
+                    lock(&self.upstream.backoff).ended(Instant::now(), began.elapsed(), reason(&end));
                 }
             }
         }
@@ -293,7 +293,7 @@ impl Attempt {
     }
 
     async fn wait_out_backoff(&self) -> Result<(), UpstreamError> {
-        let blocked = lock(&self.upstream.backoff).blocked().map(|(left, reason)| (left, reason.to_owned()));
+        let blocked = lock(&self.upstream.backoff).blocked(Instant::now()).map(|(left, reason)| (left, reason.to_owned()));
         match blocked {
             None => Ok(()),
             Some((left, _)) if left <= SOON => {
@@ -361,5 +361,16 @@ impl Attempt {
             command.map_err(|reason| UpstreamError::NotStarted { server: Arc::clone(server), reason })?;
         let kept = (of_server, of_all);
         stdio::start(server, command, pool.limits, stop, &pool.tracker, kept).await
+    }
+}
+
+/// What an error says besides the server's name.
+fn reason(error: &UpstreamError) -> String {
+    match error {
+        UpstreamError::NotStarted { reason, .. } | UpstreamError::Unreachable { reason, .. } => {
+            reason.clone()
+        }
+        UpstreamError::Gone { reason, .. } => format!("it {reason}"),
+        other => other.to_string(),
     }
 }

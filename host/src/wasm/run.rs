@@ -213,13 +213,16 @@ impl Runtime {
 
     /// Waits for a turn of this filter and for room in the pool, at most as long as a hook may take.
     async fn permits(&self, name: &str, wall: Duration) -> Result<(OwnedSemaphorePermit, Slots), Failure> {
+        if let Some(permits) = self.free_now() {
+            return Ok(permits);
+        }
         let wait = async {
-            let turn = self.concurrent.clone().acquire_owned().await;
+            let turn = self.concurrent.clone().acquire_owned().await?;
             if let Some(warm) = self.warm_one() {
-                return turn.map(|turn| (turn, Slots::Held(warm)));
+                return Ok((turn, Slots::Held(warm)));
             }
-            let slots = self.engine.slots().clone().acquire_many_owned(self.weight).await;
-            turn.and_then(|turn| Ok((turn, Slots::Free(slots?))))
+            let slots = self.engine.slots().clone().acquire_many_owned(self.weight).await?;
+            Ok::<_, tokio::sync::AcquireError>((turn, Slots::Free(slots)))
         };
         match tokio::time::timeout(wall, wait).await {
             Ok(Ok(permits)) => Ok(permits),
@@ -237,6 +240,16 @@ impl Runtime {
                 ),
             }),
         }
+    }
+
+    /// The usual case, without a timer.
+    fn free_now(&self) -> Option<(OwnedSemaphorePermit, Slots)> {
+        let turn = self.concurrent.clone().try_acquire_owned().ok()?;
+        if let Some(warm) = self.warm_one() {
+            return Some((turn, Slots::Held(warm)));
+        }
+        let slots = self.engine.slots().clone().try_acquire_many_owned(self.weight).ok()?;
+        Some((turn, Slots::Free(slots)))
     }
 
     fn warm_one(&self) -> Option<Warm> {

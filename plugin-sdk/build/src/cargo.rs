@@ -79,7 +79,8 @@ impl Workspace {
             return Err(Error::NotAPlugin { what: format!("the package `{name}`") });
         }
         let dir = std::fs::canonicalize(dir).map_err(|source| Error::file("open", dir, source))?;
-        let here = |package: &Package| dir.starts_with(package.folder()) && package.folder() != self.workspace_root;
+        let here =
+            |package: &Package| dir.starts_with(package.folder()) && package.folder() != self.workspace_root;
         let in_package = self.packages.iter().any(here);
         let chosen: Vec<Package> = self
             .packages
@@ -181,8 +182,8 @@ fn modules(messages: &[u8]) -> Result<BTreeMap<String, PathBuf>, Error> {
     }
     let mut modules = BTreeMap::new();
     for line in messages.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"{")) {
-        let message: Message = serde_json::from_slice(line)
-            .map_err(|source| Error::Answer { command: "build", source })?;
+        let message: Message =
+            serde_json::from_slice(line).map_err(|source| Error::Answer { command: "build", source })?;
         let wasm = message.filenames.into_iter().find(|file| file.extension().is_some_and(|e| e == "wasm"));
         if let ("compiler-artifact", Some(file)) = (message.reason.as_str(), wasm) {
             modules.insert(message.package_id, file);
@@ -252,7 +253,8 @@ mod tests {
 
     #[test]
     fn modules_are_found_by_package() {
-        let messages = br#"{"reason":"compiler-artifact","package_id":"path+serde","filenames":["/t/libserde.rlib"]}
+        let messages =
+            br#"{"reason":"compiler-artifact","package_id":"path+serde","filenames":["/t/libserde.rlib"]}
 not json
 {"reason":"compiler-artifact","package_id":"path+deny","filenames":["/t/deny.d","/t/deny.wasm"]}
 {"reason":"build-finished","success":true}

@@ -44,7 +44,9 @@ pub enum Error {
         source: serde_json::Error,
     },
     /// There is nothing to build.
-    #[error("{what} is not a plugin: a plugin depends on `lockgate-plugin` and has `[lib] crate-type = [\"cdylib\"]`")]
+    #[error(
+        "{what} is not a plugin: a plugin depends on `lockgate-plugin` and has `[lib] crate-type = [\"cdylib\"]`"
+    )]
     NotAPlugin {
         /// The folder or package.
         what: String,

@@ -59,13 +59,11 @@ pub fn build(dir: &Path, options: &Options, progress: &mut dyn FnMut(&str)) -> R
     let out_dir = options.out_dir.clone().unwrap_or_else(|| workspace.target_directory.join("plugins"));
     let mut built = Vec::with_capacity(packages.len());
     for (package, module) in packages.iter().zip(modules) {
-        let path =
-            options.out_file.clone().unwrap_or_else(|| out_dir.join(format!("{}.wasm", package.name)));
+        let path = options.out_file.clone().unwrap_or_else(|| out_dir.join(format!("{}.wasm", package.name)));
         let bytes = std::fs::read(&module).map_err(|source| Error::file("read", &module, source))?;
         let component = componentize(&bytes, &package.about())?;
         write(&path, &component)?;
         let size = component.len() as u64;
-        progress(&format!("{} ({} KB)", path.display(), size.div_ceil(1000)));
         built.push(Built { name: package.name.clone(), path, size });
     }
     Ok(built)

@@ -50,7 +50,9 @@ impl Doc {
     /// The value at the pointer, parsed; none if nothing stands there.
     pub fn read<T: DeserializeOwned>(&self, at: &str) -> Result<Option<T>, AccessError> {
         let Some(json) = self.get(at)? else { return Ok(None) };
-        serde_json::from_str(&json).map(Some).map_err(|error| AccessError::WrongKind(format!("{at}: {error}")))
+        serde_json::from_str(&json)
+            .map(Some)
+            .map_err(|error| AccessError::WrongKind(format!("{at}: {error}")))
     }
 
     /// The string at the pointer, unescaped; none if nothing stands there, [`AccessError::WrongKind`]
@@ -83,7 +85,8 @@ impl Doc {
 
     /// Like [`Doc::set`] with a value that is serialized for you.
     pub fn write<T: Serialize>(&self, at: &str, value: &T) -> Result<(), AccessError> {
-        let json = serde_json::to_string(value).map_err(|error| AccessError::InvalidJson(error.to_string()))?;
+        let json =
+            serde_json::to_string(value).map_err(|error| AccessError::InvalidJson(error.to_string()))?;
         self.set(at, &json)
     }
 

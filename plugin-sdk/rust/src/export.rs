@@ -62,12 +62,7 @@ pub fn verdict(verdict: Verdict) -> types::Verdict {
 
 /// A rejection as the contract has it.
 pub fn rejection(rejection: Rejection) -> types::Rejection {
-    types::Rejection {
-        code: rejection.code,
-        message: rejection.message,
-        data: rejection.data,
-        extra: None,
-    }
+    types::Rejection { code: rejection.code, message: rejection.message, data: rejection.data, extra: None }
 }
 
 macro_rules! lend {

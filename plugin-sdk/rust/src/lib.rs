@@ -78,7 +78,9 @@ mod export;
 /// The host's side of the contract: its bindings in a plugin, fakes in a native test.
 pub(crate) mod raw {
     #[cfg(target_arch = "wasm32")]
-    pub(crate) use crate::bindings::lockgate::plugin::{clock, context, documents, log, random, secrets, types};
+    pub(crate) use crate::bindings::lockgate::plugin::{
+        clock, context, documents, log, random, secrets, types,
+    };
     #[cfg(not(target_arch = "wasm32"))]
     pub(crate) use crate::testing::fake::{clock, context, documents, log, random, secrets};
 }
@@ -112,12 +114,17 @@ pub use verdict::{AccessError, ExchangeVerdict, Failure, Rejection, Verdict};
 /// [`testing::assert_config_schema`] keeps the schema file equal to the type.
 pub use lockgate_plugin_macros::export;
 
+/// The guide's code compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+mod guide {}
+
 /// Everything a filter usually needs.
 pub mod prelude {
     pub use crate::{
         Access, AccessError, Authenticate, Call, Catalog, Decision, Definitions, Doc, Exchange,
-        ExchangeVerdict, Failure, Filter, Glob, Head, Identity, Items, Kind, NoConfig, OnRequest, OnResponse, OnUpstream,
-        Outcome, Principal, Refusal, Rejection, Verdict, Visibility,
+        ExchangeVerdict, Failure, Filter, Glob, Head, Identity, Items, Kind, NoConfig, OnRequest, OnResponse,
+        OnUpstream, Outcome, Principal, Refusal, Rejection, Verdict, Visibility,
     };
 }
 
@@ -125,7 +132,7 @@ pub mod prelude {
 #[doc(hidden)]
 #[cfg(target_arch = "wasm32")]
 pub mod __private {
-    pub use crate::export::*;
     pub use crate::bindings::lockgate::plugin as raw;
+    pub use crate::export::*;
     pub use wit_bindgen;
 }

@@ -44,7 +44,9 @@ use crate::{Call, Definitions, Exchange, Failure, Filter, Items};
 mod builders;
 pub(crate) mod fake;
 
-pub use builders::{CallBuilder, DefinitionsBuilder, ExchangeBuilder, HeadBuilder, ItemsBuilder, PrincipalBuilder};
+pub use builders::{
+    CallBuilder, DefinitionsBuilder, ExchangeBuilder, HeadBuilder, ItemsBuilder, PrincipalBuilder,
+};
 pub use fake::log::{Level, Line};
 
 /// Configures a filter as the host does: from JSON text, with the clock at 0 and random bytes zero.

@@ -9,7 +9,8 @@ use serde_json::json;
 
 #[test]
 fn params_are_edited_in_request_but_for_reserved_members() {
-    let call = CallBuilder::new("tools/call").name("say").arguments(json!({ "a": { "b/c": [1, "x"] } })).build();
+    let call =
+        CallBuilder::new("tools/call").name("say").arguments(json!({ "a": { "b/c": [1, "x"] } })).build();
     let params = call.params();
     assert_eq!(params.text("/arguments/a/b~1c/1"), Ok(Some("x".into())));
     assert_eq!(params.kind("/arguments/a/b~1c/0"), Ok(Some(JsonKind::Number)));
@@ -92,8 +93,10 @@ fn state_and_reroute_stay_within_their_limits() {
 
 #[test]
 fn definitions_keep_names_unique_and_orders_whole() {
-    let definitions =
-        DefinitionsBuilder::new(Kind::Tool).item("a", json!({ "name": "a" })).item("b", json!({ "name": "b" })).build();
+    let definitions = DefinitionsBuilder::new(Kind::Tool)
+        .item("a", json!({ "name": "a" }))
+        .item("b", json!({ "name": "b" }))
+        .build();
     assert!(definitions.rename(0, "b").is_err());
     assert!(definitions.rename(2, "c").is_err());
     definitions.rename(0, "c").unwrap();

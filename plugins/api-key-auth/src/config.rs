@@ -76,7 +76,10 @@ pub(crate) fn keys(configured: Vec<KeyConfig>) -> Result<Vec<crate::Key>, Failur
             return Err(Failure::config(at("name"), "give a name of 1 to 256 bytes"));
         }
         let Some(hash) = decode_hex(&key.sha256) else {
-            return Err(Failure::config(at("sha256"), "give the 64 hexadecimal digits that sha256sum prints"));
+            return Err(Failure::config(
+                at("sha256"),
+                "give the 64 hexadecimal digits that sha256sum prints",
+            ));
         };
         if !names.insert(key.name.clone()) {
             return Err(Failure::config(at("name"), format!("{} is there already", key.name)));
@@ -87,7 +90,10 @@ pub(crate) fn keys(configured: Vec<KeyConfig>) -> Result<Vec<crate::Key>, Failur
         let expires = match key.expires {
             None => None,
             Some(text) => Some(unix_seconds(&text).ok_or_else(|| {
-                Failure::config(at("expires"), format!("`{text}` is neither 2027-01-31 nor 2027-01-31T18:30:00Z"))
+                Failure::config(
+                    at("expires"),
+                    format!("`{text}` is neither 2027-01-31 nor 2027-01-31T18:30:00Z"),
+                )
             })?),
         };
         let claims = serde_json::Value::Object(key.claims).to_string();
@@ -99,7 +105,8 @@ pub(crate) fn keys(configured: Vec<KeyConfig>) -> Result<Vec<crate::Key>, Failur
 fn decode_hex(text: &str) -> Option<[u8; 32]> {
     let digits: Vec<u8> =
         text.chars().map(|digit| u8::try_from(digit.to_digit(16)?).ok()).collect::<Option<_>>()?;
-    let bytes: Vec<u8> = digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect();
+    let bytes: Vec<u8> =
+        digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect();
     if digits.len() == 64 { bytes.try_into().ok() } else { None }
 }
 
@@ -117,7 +124,8 @@ pub(crate) fn unix_seconds(text: &str) -> Option<u64> {
     if year < 1970 || day < 1 || day > length || hour > 23 || minute > 59 || second > 59 {
         return None;
     }
-    let years: u64 = (1970..year).map(|y| if y % 4 == 0 && (y % 100 != 0 || y % 400 == 0) { 366 } else { 365 }).sum();
+    let years: u64 =
+        (1970..year).map(|y| if y % 4 == 0 && (y % 100 != 0 || y % 400 == 0) { 366 } else { 365 }).sum();
     let months: u64 = lengths.iter().take(usize::try_from(month - 1).ok()?).sum();
     Some((years + months + day - 1) * 86_400 + hour * 3_600 + minute * 60 + second)
 }
@@ -125,9 +133,10 @@ pub(crate) fn unix_seconds(text: &str) -> Option<u64> {
 /// Three numbers of exactly these widths.
 fn numbers(text: &str, separator: char, widths: [usize; 3]) -> Option<[u64; 3]> {
     let parts: Vec<&str> = text.split(separator).collect();
-    let fits = parts.iter().zip(widths).all(|(part, width)| {
-        part.len() == width && part.bytes().all(|byte| byte.is_ascii_digit())
-    });
+    let fits = parts
+        .iter()
+        .zip(widths)
+        .all(|(part, width)| part.len() == width && part.bytes().all(|byte| byte.is_ascii_digit()));
     let numbers: Vec<u64> = parts.iter().map(|part| part.parse().ok()).collect::<Option<_>>()?;
     if fits { numbers.try_into().ok() } else { None }
 }

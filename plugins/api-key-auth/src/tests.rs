@@ -46,7 +46,10 @@ fn an_unknown_key_is_refused_with_a_challenge() {
     let filter = filter(two_keys());
     for key in ["secret-3", "Secret-1", "secret-1x", HASH_1] {
         let refusal = refused(ask(&filter, "Authorization", &format!("Bearer {key}")));
-        assert_eq!((refusal.status, refusal.challenge.as_deref()), (401, Some("Bearer error=\"invalid_token\"")));
+        assert_eq!(
+            (refusal.status, refusal.challenge.as_deref()),
+            (401, Some("Bearer error=\"invalid_token\""))
+        );
         assert!(!refusal.message.contains(key));
     }
 }
@@ -127,5 +130,8 @@ fn dates_are_read_as_utc() {
 #[test]
 fn the_schema_is_that_of_the_configuration() {
     let schema = schemars::schema_for!(config::Config);
-    testing::assert_config_schema(concat!(env!("CARGO_MANIFEST_DIR"), "/config.schema.json"), schema.as_value());
+    testing::assert_config_schema(
+        concat!(env!("CARGO_MANIFEST_DIR"), "/config.schema.json"),
+        schema.as_value(),
+    );
 }

@@ -45,8 +45,17 @@ pub(crate) struct HeaderConfig {
 
 /// What Lockgate writes itself; the host would refuse it at every call, this refuses it once.
 const RESERVED: [&str; 11] = [
-    "accept", "connection", "content-length", "content-type", "host", "keep-alive", "last-event-id", "te",
-    "trailer", "transfer-encoding", "upgrade",
+    "accept",
+    "connection",
+    "content-length",
+    "content-type",
+    "host",
+    "keep-alive",
+    "last-event-id",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
 ];
 
 /// Checks and digests the headers.
@@ -65,7 +74,10 @@ pub(crate) fn headers(config: Config) -> Result<Vec<Header>, Failure> {
                 Value::Secret { name, format }
             }
             (None, Some(_)) if header.format.is_some() => {
-                return Err(Failure::config(at("format"), "belongs to `secret`; write the text into `value`"));
+                return Err(Failure::config(
+                    at("format"),
+                    "belongs to `secret`; write the text into `value`",
+                ));
             }
             (None, Some(text)) => {
                 Value::Template(Template::parse(&text).map_err(|why| Failure::config(at("value"), why))?)

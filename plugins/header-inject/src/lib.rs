@@ -43,7 +43,8 @@ impl OnUpstream for HeaderInject {
                 continue;
             }
             let name = &header.name;
-            let explain = |error: AccessError| Failure::Internal(format!("header {name} for {server}: {error}"));
+            let explain =
+                |error: AccessError| Failure::Internal(format!("header {name} for {server}: {error}"));
             match &header.value {
                 Value::Secret { name: secret, format } => {
                     exchange.set_secret_header(name, secret, format).map_err(explain)?;
@@ -51,7 +52,8 @@ impl OnUpstream for HeaderInject {
                 Value::Template(template) => match template.fill(exchange) {
                     Ok(value) => exchange.set_header(name, &value).map_err(explain)?,
                     Err(unknown) if header.required => {
-                        let message = format!("{server} needs the header {name}, and there is no {{{unknown}}}");
+                        let message =
+                            format!("{server} needs the header {name}, and there is no {{{unknown}}}");
                         return Ok(ExchangeVerdict::Reject(Rejection::new(message)));
                     }
                     Err(_) => {}

@@ -26,7 +26,8 @@ enum Variable {
     Header(String),
 }
 
-const KNOWN: &str = "principal.id, principal.issuer, claim:/pointer, server, method, name, purpose, header:name";
+const KNOWN: &str =
+    "principal.id, principal.issuer, claim:/pointer, server, method, name, purpose, header:name";
 
 impl Template {
     pub(crate) fn parse(text: &str) -> Result<Template, String> {
@@ -112,7 +113,9 @@ impl Variable {
             Variable::Claim(pointer) => {
                 let principal = exchange.principal()?;
                 // A claim that is not a string goes as its JSON: `true`, `42`.
-                principal.claim_text(pointer).or_else(|| principal.claim(pointer).filter(|json| json != "null"))
+                principal
+                    .claim_text(pointer)
+                    .or_else(|| principal.claim(pointer).filter(|json| json != "null"))
             }
             Variable::Server => Some(exchange.server()),
             Variable::Method => exchange.call().map(|call| call.method()),

@@ -32,7 +32,8 @@ fn value(template: &str) -> Option<String> {
 
 #[test]
 fn a_secret_is_placed_in_its_format_and_never_read() {
-    let filter = filter(json!([{ "name": "Authorization", "secret": "weather-token", "format": "Bearer {}" }]));
+    let filter =
+        filter(json!([{ "name": "Authorization", "secret": "weather-token", "format": "Bearer {}" }]));
     let exchange = ExchangeBuilder::new("weather").secret("weather-token", "s3cret", &["weather"]).build();
     assert_eq!(filter.on_upstream(&exchange), Ok(ExchangeVerdict::Proceed));
     assert_eq!(testing::sent_headers(&exchange)["authorization"], "Bearer s3cret");
@@ -100,7 +101,8 @@ fn headers_go_to_their_servers_only() {
 #[test]
 fn a_value_that_would_split_the_header_fails_the_exchange() {
     let principal = PrincipalBuilder::new("ada\r\nX-Admin: 1");
-    let exchange = ExchangeBuilder::new("weather").call(CallBuilder::new("ping").principal(principal)).build();
+    let exchange =
+        ExchangeBuilder::new("weather").call(CallBuilder::new("ping").principal(principal)).build();
     let filter = filter(json!([{ "name": "X-User", "value": "{principal.id}" }]));
     assert!(filter.on_upstream(&exchange).is_err());
     assert!(testing::sent_headers(&exchange).is_empty());
@@ -129,5 +131,8 @@ fn bad_configuration_is_refused_with_its_key() {
 #[test]
 fn the_schema_is_that_of_the_configuration() {
     let schema = schemars::schema_for!(config::Config);
-    testing::assert_config_schema(concat!(env!("CARGO_MANIFEST_DIR"), "/config.schema.json"), schema.as_value());
+    testing::assert_config_schema(
+        concat!(env!("CARGO_MANIFEST_DIR"), "/config.schema.json"),
+        schema.as_value(),
+    );
 }

@@ -8,9 +8,9 @@ use lockgate_plugin::prelude::*;
 
 mod config;
 mod path;
-mod text;
 #[cfg(test)]
 mod tests;
+mod text;
 
 use config::Config;
 use path::Path;
@@ -62,9 +62,13 @@ impl OnResponse for Redact {
             })?;
         }
         if !self.patterns.is_empty() {
-            self.rewrite(doc, "", |at, text| {
-                if is_binary(at) { None } else { text::redact(text, &self.patterns) }
-            })?;
+            self.rewrite(
+                doc,
+                "",
+                |at, text| {
+                    if is_binary(at) { None } else { text::redact(text, &self.patterns) }
+                },
+            )?;
         }
         Ok(Verdict::Proceed)
     }

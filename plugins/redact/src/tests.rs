@@ -33,7 +33,10 @@ fn users() -> Value {
 
 #[test]
 fn pointers_are_replaced_in_structured_content_and_its_copy() {
-    let redacted = result(json!({ "pointers": ["/structuredContent/users/*/email", "/structuredContent/none"] }), users());
+    let redacted = result(
+        json!({ "pointers": ["/structuredContent/users/*/email", "/structuredContent/none"] }),
+        users(),
+    );
     assert_eq!(redacted["structuredContent"]["users"][0], json!({ "email": "[redacted]", "age": 1.0 }));
     assert_eq!(redacted["structuredContent"]["users"][1]["email"], "[redacted]");
     assert!(redacted["structuredContent"].get("none").is_none());
@@ -56,7 +59,10 @@ fn removed_members_are_gone_and_null_in_the_copy() {
 
 #[test]
 fn pointers_reach_anything_in_the_result() {
-    let redacted = result(json!({ "pointers": ["/content/1/text", "/structuredContent/users"], "replacement": "X\"" }), users());
+    let redacted = result(
+        json!({ "pointers": ["/content/1/text", "/structuredContent/users"], "replacement": "X\"" }),
+        users(),
+    );
     assert_eq!(redacted["content"][1]["text"], "X\"");
     assert_eq!(redacted["structuredContent"]["users"], "X\"");
     assert_eq!(redacted["content"][0]["text"], "{ \"users\": \"X\\\"\" }");
@@ -66,7 +72,8 @@ fn pointers_reach_anything_in_the_result() {
 fn an_escaped_or_repeated_name_hides_nothing_in_the_copy() {
     let text = r#"{"\u0065mail":"a@b.c","email":"d@e.f","a/b":{"email":"g"}}"#;
     let content = json!({ "content": [{ "type": "text", "text": text }], "structuredContent": {} });
-    let redacted = result(json!({ "pointers": ["/structuredContent/email", "/structuredContent/a~1b/email"] }), content);
+    let redacted =
+        result(json!({ "pointers": ["/structuredContent/email", "/structuredContent/a~1b/email"] }), content);
     assert_eq!(
         redacted["content"][0]["text"],
         r#"{"\u0065mail":"[redacted]","email":"[redacted]","a/b":{"email":"[redacted]"}}"#
@@ -79,14 +86,17 @@ fn patterns_are_replaced_in_every_string() {
         { "regex": "[a-z]+@[a-z.]+" },
         { "regex": "(?i)(token)=\\w+", "replace": "$1=***" },
     ] });
-    let redacted = result(config, json!({
-        "content": [
-            { "type": "text", "text": "write to ada@example.com, TOKEN=abc1" },
-            { "type": "resource", "resource": { "uri": "x://y", "text": "ada@example.com" } },
-        ],
-        "structuredContent": { "list": ["bob@example.com", 1, "no"] },
-        "_meta": { "note": "eve@example.com" },
-    }));
+    let redacted = result(
+        config,
+        json!({
+            "content": [
+                { "type": "text", "text": "write to ada@example.com, TOKEN=abc1" },
+                { "type": "resource", "resource": { "uri": "x://y", "text": "ada@example.com" } },
+            ],
+            "structuredContent": { "list": ["bob@example.com", 1, "no"] },
+            "_meta": { "note": "eve@example.com" },
+        }),
+    );
     assert_eq!(redacted["content"][0]["text"], "write to [redacted], TOKEN=***");
     assert_eq!(redacted["content"][1]["resource"], json!({ "uri": "x://y", "text": "[redacted]" }));
     assert_eq!(redacted["structuredContent"]["list"], json!(["[redacted]", 1, "no"]));
@@ -104,7 +114,8 @@ fn json_in_text_is_searched_unescaped_and_stays_json() {
 #[test]
 fn a_number_in_the_copy_is_found_as_well() {
     let config = json!({ "patterns": [{ "regex": "\\b\\d{16}\\b", "replace": "0" }] });
-    let redacted = result(config, json!({ "content": [{ "type": "text", "text": "{\"card\": 4111111111111111}" }] }));
+    let redacted =
+        result(config, json!({ "content": [{ "type": "text", "text": "{\"card\": 4111111111111111}" }] }));
     assert_eq!(redacted["content"][0]["text"], "{\"card\": 0}");
 }
 
@@ -141,7 +152,8 @@ fn errors_are_redacted_in_message_and_data() {
 fn only_the_names_asked_for_are_touched() {
     let config = json!({ "names": ["user*"], "patterns": [{ "regex": "secret" }] });
     let text = || json!({ "content": [{ "type": "text", "text": "secret" }] });
-    let after = |call: CallBuilder| outcome(config.clone(), call.result(text()))["content"][0]["text"].clone();
+    let after =
+        |call: CallBuilder| outcome(config.clone(), call.result(text()))["content"][0]["text"].clone();
     assert_eq!(after(CallBuilder::new("tools/call").name("users")), "[redacted]");
     assert_eq!(after(CallBuilder::new("tools/call").name("files")), "secret");
     assert_eq!(after(CallBuilder::new("tools/list")), "secret");
@@ -160,15 +172,25 @@ fn a_result_too_large_to_search_fails_rather_than_passes() {
 fn bad_configuration_is_refused_with_its_key() {
     assert!(refusal(json!({})).contains("nothing to redact"));
     assert!(refusal(json!({ "pattern": [] })).starts_with("pattern: unknown field"));
-    assert!(refusal(json!({ "patterns": [{ "regexp": "a" }] })).starts_with("patterns[0].regexp: unknown field"));
-    assert!(refusal(json!({ "patterns": [{ "regex": "a" }, { "regex": "(" }] })).starts_with("patterns[1].regex: "));
+    assert!(
+        refusal(json!({ "patterns": [{ "regexp": "a" }] })).starts_with("patterns[0].regexp: unknown field")
+    );
+    assert!(
+        refusal(json!({ "patterns": [{ "regex": "a" }, { "regex": "(" }] }))
+            .starts_with("patterns[1].regex: ")
+    );
     assert!(refusal(json!({ "patterns": [{ "regex": "a*" }] })).contains("matches the empty text"));
-    assert!(refusal(json!({ "pointers": ["email"] })).starts_with("pointers[0]: `email` is not a JSON Pointer"));
+    assert!(
+        refusal(json!({ "pointers": ["email"] })).starts_with("pointers[0]: `email` is not a JSON Pointer")
+    );
     assert!(refusal(json!({ "remove": ["/a", ""] })).starts_with("remove[1]: "));
 }
 
 #[test]
 fn the_schema_is_that_of_the_configuration() {
     let schema = schemars::schema_for!(config::Config);
-    testing::assert_config_schema(concat!(env!("CARGO_MANIFEST_DIR"), "/config.schema.json"), schema.as_value());
+    testing::assert_config_schema(
+        concat!(env!("CARGO_MANIFEST_DIR"), "/config.schema.json"),
+        schema.as_value(),
+    );
 }

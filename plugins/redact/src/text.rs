@@ -46,9 +46,10 @@ fn redact_json(text: &str, patterns: &[Pattern]) -> Option<String> {
     let mut edits = Vec::new();
     for string in strings {
         let Ok(value) = serde_json::from_str::<String>(string) else { continue };
-        if let Some(changed) = replace_all(&value, patterns) {
+        let changed = replace_all(&value, patterns).and_then(|changed| serde_json::to_string(&changed).ok());
+        if let Some(changed) = changed {
             let at = string.as_ptr().addr() - start;
-            edits.push((at..at + string.len(), serde_json::Value::from(changed).to_string()));
+            edits.push((at..at + string.len(), changed));
         }
     }
     if edits.is_empty() { None } else { Some(splice(text, edits.into_iter())) }

@@ -27,7 +27,9 @@ impl Annotations {
         });
         match (name, parsed.get(name)) {
             // "Meaningful only when readOnlyHint is false": a tool that only reads destroys nothing.
-            ("destructiveHint", _) if parsed.get("readOnlyHint") == Some(&Value::Bool(true)) => Value::Bool(false),
+            ("destructiveHint", _) if parsed.get("readOnlyHint") == Some(&Value::Bool(true)) => {
+                Value::Bool(false)
+            }
             (_, Some(value)) => value.clone(),
             // A tool that says nothing may destroy, and may reach anything.
             ("destructiveHint" | "openWorldHint", None) => Value::Bool(true),

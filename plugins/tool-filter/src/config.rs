@@ -89,7 +89,12 @@ impl Config {
             let (names, visibility) = match (rule.allow, rule.deny) {
                 (Some(names), None) => (names, Visibility::Visible),
                 (None, Some(names)) => (names, Visibility::Hidden),
-                _ => return Err(Failure::config(at, "needs either `allow` or `deny`; `[\"*\"]` is everything")),
+                _ => {
+                    return Err(Failure::config(
+                        at,
+                        "needs either `allow` or `deny`; `[\"*\"]` is everything",
+                    ));
+                }
             };
             if let Some(pointer) = rule.claims.keys().find(|pointer| !pointer.starts_with('/')) {
                 let why = format!("`{pointer}` is not a JSON Pointer; did you mean `/{pointer}`?");
@@ -110,7 +115,10 @@ impl Config {
                 return Err(Failure::config(format!("rename.{old}"), "a name cannot be empty"));
             }
             if !taken.insert(new) {
-                return Err(Failure::config(format!("rename.{old}"), format!("{new} is taken by another entry")));
+                return Err(Failure::config(
+                    format!("rename.{old}"),
+                    format!("{new} is taken by another entry"),
+                ));
             }
         }
         let allow = self.allow.map(globs);

@@ -64,7 +64,10 @@ impl Access for ToolFilter {
             rules
                 .iter()
                 .find(|rule| any_matches(&rule.names, name) && annotations.have(&rule.annotations))
-                .map_or_else(|| if listed { self.by_lists(name) } else { Visibility::Visible }, |rule| rule.visibility)
+                .map_or_else(
+                    || if listed { self.by_lists(name) } else { Visibility::Visible },
+                    |rule| rule.visibility,
+                )
         };
         Ok(names.iter().zip(annotations).map(decide).collect())
     }
@@ -77,7 +80,9 @@ impl ToolFilter {
         let mut rules: Vec<&Rule> = self.rules.iter().filter(|rule| rule.kinds.contains(&kind)).collect();
         if rules.iter().any(|rule| rule.is_personal()) {
             let principal = items.principal();
-            rules.retain(|rule| !rule.is_personal() || principal.as_ref().is_some_and(|who| rule.concerns(who)));
+            rules.retain(|rule| {
+                !rule.is_personal() || principal.as_ref().is_some_and(|who| rule.concerns(who))
+            });
         }
         rules
     }

@@ -38,7 +38,10 @@ fn nothing_configured_hides_nothing() {
 #[test]
 fn deny_hides_and_wins_over_allow() {
     assert_eq!(visible(json!({ "deny": ["delete_*"] }), tools()), ["read_file", "write_file", "unlisted"]);
-    assert_eq!(visible(json!({ "allow": ["*_file"], "deny": ["delete_*"] }), tools()), ["read_file", "write_file"]);
+    assert_eq!(
+        visible(json!({ "allow": ["*_file"], "deny": ["delete_*"] }), tools()),
+        ["read_file", "write_file"]
+    );
     assert!(visible(json!({ "allow": [] }), tools()).is_empty());
 }
 
@@ -66,7 +69,8 @@ fn annotations_have_the_defaults_of_the_specification() {
     assert_eq!(visible(deny(json!({ "readOnlyHint": false })), tools()), ["read_file"]);
     let both = json!({ "readOnlyHint": false, "destructiveHint": false });
     assert_eq!(visible(deny(both), tools()), ["read_file", "delete_file", "delete_all", "unlisted"]);
-    let only_reading = json!({ "allow": [], "rules": [{ "annotations": { "readOnlyHint": true }, "allow": ["*"] }] });
+    let only_reading =
+        json!({ "allow": [], "rules": [{ "annotations": { "readOnlyHint": true }, "allow": ["*"] }] });
     assert_eq!(visible(only_reading, tools()), ["read_file"]);
     assert_eq!(visible(deny(json!({ "title": "x" })), tools()).len(), 5);
 }
@@ -87,7 +91,8 @@ fn claims_choose_principals() {
 
 #[test]
 fn kinds_that_are_not_named_are_left_alone() {
-    let items = |kind| ItemsBuilder::new(kind).item("delete_it", json!({})).item("file:///etc/passwd", json!({}));
+    let items =
+        |kind| ItemsBuilder::new(kind).item("delete_it", json!({})).item("file:///etc/passwd", json!({}));
     let config = json!({ "deny": ["delete_*"], "rules": [{ "kinds": ["resource", "resource-template"], "deny": ["file:///etc/*"] }] });
     assert_eq!(visible(config.clone(), items(Kind::Tool)), ["file:///etc/passwd"]);
     assert_eq!(visible(config.clone(), items(Kind::Prompt)).len(), 2);
@@ -122,7 +127,10 @@ fn a_thousand_tools_cost_a_handful_of_crossings() {
 #[test]
 fn renaming_is_for_the_kinds_that_are_named() {
     let definitions = |kind| {
-        DefinitionsBuilder::new(kind).item("old", json!({ "name": "old" })).item("b", json!({ "name": "b" })).build()
+        DefinitionsBuilder::new(kind)
+            .item("old", json!({ "name": "old" }))
+            .item("b", json!({ "name": "b" }))
+            .build()
     };
     let filter = filter(json!({ "rename": { "old": "new", "absent": "x" } }));
     let tools = definitions(Kind::Tool);
@@ -157,5 +165,8 @@ fn bad_configuration_is_refused_with_its_key() {
 #[test]
 fn the_schema_is_that_of_the_configuration() {
     let schema = schemars::schema_for!(config::Config);
-    testing::assert_config_schema(concat!(env!("CARGO_MANIFEST_DIR"), "/config.schema.json"), schema.as_value());
+    testing::assert_config_schema(
+        concat!(env!("CARGO_MANIFEST_DIR"), "/config.schema.json"),
+        schema.as_value(),
+    );
 }

@@ -133,3 +133,6 @@ async fn inspected(candidate: &Candidate) -> Result<Arc<Inspection>, LoadError> 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, LoadError> {
     tokio::task::spawn_blocking(work).await.map_err(|error| LoadError::Machine(error.to_string()))
 }
+
+#[cfg(test)]
+mod tests;

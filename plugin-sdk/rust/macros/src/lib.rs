@@ -69,9 +69,7 @@ fn expand(export: &parse::Export) -> String {
     );
     let mapped: String = ["types", "documents", "context"]
         .iter()
-        .map(|name| {
-            format!("\"lockgate:plugin/{name}@0.1.0\": ::lockgate_plugin::__private::raw::{name},\n")
-        })
+        .map(|name| format!("\"lockgate:plugin/{name}@0.1.0\": ::lockgate_plugin::__private::raw::{name},\n"))
         .collect();
     // The hooks are checked on every target, so that a missing `impl` is seen in `cargo check`.
     let bounds: String = export.hooks.iter().map(|hook| format!(" + ::lockgate_plugin::{hook}")).collect();

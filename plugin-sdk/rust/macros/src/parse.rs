@@ -38,12 +38,8 @@ pub(crate) fn export(input: TokenStream) -> Result<Export, String> {
             None => return Err(FORM.into()),
         }
     }
-    let mut export = Export {
-        filter: filter.to_string(),
-        hooks: Vec::new(),
-        config_schema: None,
-        reasons: Vec::new(),
-    };
+    let mut export =
+        Export { filter: filter.to_string(), hooks: Vec::new(), config_schema: None, reasons: Vec::new() };
     if export.filter.is_empty() {
         return Err(FORM.into());
     }
@@ -74,7 +70,11 @@ pub(crate) fn export(input: TokenStream) -> Result<Export, String> {
             ("reasons", Some(TokenTree::Group(group))) if group.delimiter() == Delimiter::Brace => {
                 export.reasons = reasons(group.stream())?;
             }
-            _ => return Err(format!("`{key}` is not a known key, or its value is not of the right kind; {FORM}")),
+            _ => {
+                return Err(format!(
+                    "`{key}` is not a known key, or its value is not of the right kind; {FORM}"
+                ));
+            }
         }
     }
     Ok(export)

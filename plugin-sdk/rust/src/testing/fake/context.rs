@@ -187,7 +187,8 @@ impl Call {
 
     pub(crate) fn state_put(&self, key: &str, value: &[u8]) -> Result<(), AccessError> {
         let mut state = self.state.borrow_mut();
-        let others: usize = state.iter().filter(|(name, _)| *name != key).map(|(k, v)| k.len() + v.len()).sum();
+        let others: usize =
+            state.iter().filter(|(name, _)| *name != key).map(|(k, v)| k.len() + v.len()).sum();
         if others + key.len() + value.len() > STATE_BYTES {
             return Err(AccessError::Limit(format!("at most {STATE_BYTES} bytes of state")));
         }

@@ -208,7 +208,9 @@ impl Doc {
     fn check_edit(&self, at: &str) -> Result<(), AccessError> {
         check_pointer(at)?;
         let below = |reserved: &str| {
-            at.is_empty() || at == reserved || at.strip_prefix(reserved).is_some_and(|rest| rest.starts_with('/'))
+            at.is_empty()
+                || at == reserved
+                || at.strip_prefix(reserved).is_some_and(|rest| rest.starts_with('/'))
         };
         match self.access {
             Access::Editable => Ok(()),

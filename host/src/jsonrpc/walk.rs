@@ -1,0 +1,180 @@
+//! Steps through JSON that is known to be lawful: where values end, and what stands in them.
+//!
+//! Nothing here judges. On bytes that are no JSON every step still ends, with none.
+
+use std::ops::Range;
+
+use super::index::{Cursor, Index};
+use super::strings::{run_end, skip_short_escapes};
+
+/// The first byte at or after `at` that is no white space.
+#[inline]
+pub(super) fn skip_space(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(b' ' | b'\n' | b'\r' | b'\t') = bytes.get(at) {
+        at += 1;
+    }
+    at
+}
+
+/// The byte after the string whose opening quote stands at `at`.
+pub(super) fn string_end(bytes: &[u8], at: usize) -> Option<usize> {
+    let mut at = at + 1;
+    loop {
+        at = run_end(bytes, at);
+        match bytes.get(at)? {
+            b'"' => return Some(at + 1),
+            // Of `\u` only the first two bytes: the digits that follow are plain.
+            b'\\' => at = skip_short_escapes(bytes, at + 2),
+            _ => return None,
+        }
+    }
+}
+
+/// The byte after the value that begins at `at`.
+pub(super) fn value_end(bytes: &[u8], at: usize) -> Option<usize> {
+    match bytes.get(at)? {
+        b'"' => string_end(bytes, at),
+        b'{' | b'[' => container_end(bytes, at),
+        _ => {
+            let rest = bytes.get(at..)?;
+            let is_end =
+                |byte: &u8| matches!(byte, b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t' | b':' | b'"');
+            let len = rest.iter().position(is_end).unwrap_or(rest.len());
+            (len > 0).then_some(at + len)
+        }
+    }
+}
+
+fn container_end(bytes: &[u8], at: usize) -> Option<usize> {
+    let mut depth = 0usize;
+    let mut at = at;
+    loop {
+        match bytes.get(at)? {
+            b'"' => {
+                at = string_end(bytes, at)?;
+                continue;
+            }
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => {
+                depth -= 1;
+                if depth == 0 {
+                    return Some(at + 1);
+                }
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+}
+
+/// A value, and where its insides begin in the skip index.
+#[derive(Clone, Debug)]
+pub(super) struct Node {
+    pub span: Range<usize>,
+    pub cursor: Cursor,
+}
+
+/// One member of an object, or one item of an array (with an empty name).
+#[derive(Clone, Debug)]
+pub(super) struct Child {
+    /// The raw name, quotes included.
+    pub name: Range<usize>,
+    pub node: Node,
+}
+
+/// The members or items of one container in their order.
+pub(super) struct Children<'a> {
+    bytes: &'a [u8],
+    index: Option<&'a Index>,
+    at: usize,
+    cursor: Cursor,
+    object: bool,
+}
+
+impl<'a> Children<'a> {
+    /// Of the object or array `node`; of nothing if it is neither.
+    pub(super) fn of(bytes: &'a [u8], index: Option<&'a Index>, node: &Node) -> Children<'a> {
+        let open = bytes.get(node.span.start).copied();
+        let at = match open {
+            Some(b'{' | b'[') => node.span.start + 1,
+            _ => bytes.len(),
+        };
+        Children { bytes, index, at, cursor: node.cursor, object: open == Some(b'{') }
+    }
+
+    /// Without an index, of the container that begins at `at`.
+    pub(super) fn at(bytes: &'a [u8], at: usize) -> Children<'a> {
+        Children::of(bytes, None, &Node { span: at..bytes.len(), cursor: Cursor::default() })
+    }
+
+    fn end_of(&mut self, at: usize) -> Option<(usize, Cursor)> {
+        if let Some((end, inside, after)) = self.index.and_then(|index| index.jump(self.cursor, at)) {
+            self.cursor = after;
+            return Some((end, inside));
+        }
+        Some((value_end(self.bytes, at)?, self.cursor))
+    }
+}
+
+impl Iterator for Children<'_> {
+    type Item = Child;
+
+    fn next(&mut self) -> Option<Child> {
+        let mut at = skip_space(self.bytes, self.at);
+        if self.bytes.get(at) == Some(&b',') {
+            at = skip_space(self.bytes, at + 1);
+        }
+        if matches!(self.bytes.get(at)?, b'}' | b']') {
+            return None;
+        }
+        let mut name = at..at;
+        if self.object {
+            name.end = self.end_of(at)?.0;
+            at = skip_space(self.bytes, name.end);
+            if self.bytes.get(at) != Some(&b':') {
+                return None;
+            }
+            at = skip_space(self.bytes, at + 1);
+        }
+        let (end, cursor) = self.end_of(at)?;
+        self.at = end;
+        Some(Child { name, node: Node { span: at..end, cursor } })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn steps_over_values() {
+        for value in
+            ["1", "-1.5e9", "true", "null", "\"a\\\"b\\\\\"", "{\"a\":[1,{\"b\":\"}]\"}]}", "[]", "{ }"]
+        {
+            for rest in ["", ",1", "]", " "] {
+                let text = format!("{value}{rest}");
+                assert_eq!(value_end(text.as_bytes(), 0), Some(value.len()), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn lists_children() {
+        let text = br#" { "a" : 1 , "b\"" : [ 2, {"c":3} ] ,"d":"x"}"#;
+        let names: Vec<_> = Children::at(text, 1).map(|child| &text[child.name]).collect();
+        assert_eq!(names, [&b"\"a\""[..], b"\"b\\\"\"", b"\"d\""]);
+        let values: Vec<_> = Children::at(text, 1).map(|child| &text[child.node.span]).collect();
+        assert_eq!(values, [&b"1"[..], br#"[ 2, {"c":3} ]"#, b"\"x\""]);
+        assert_eq!(Children::at(b"[ ]", 0).count(), 0);
+        assert_eq!(Children::at(b"17", 0).count(), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn ends_on_any_bytes(bytes in proptest::collection::vec(prop_oneof![Just(b'{'), Just(b'"'), Just(b':'), Just(b','), Just(b'}'), Just(b'['), any::<u8>()], 0..60)) {
+            let _ = value_end(&bytes, 0);
+            prop_assert!(Children::at(&bytes, 0).count() <= bytes.len());
+        }
+    }
+}
