@@ -107,7 +107,9 @@ impl Inbox {
             }
             found
         };
-        entry.finish(None);
+        if found.is_some() {
+            entry.finish(None);
+        }
         found.is_some()
     }
 

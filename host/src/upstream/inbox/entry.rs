@@ -18,7 +18,8 @@ pub(in crate::upstream) type Answer = Result<Reply, UpstreamError>;
 pub(in crate::upstream) struct Entry {
     /// On the wire.
     pub(in crate::upstream) id: u64,
-    /// Cancelled as soon as the call is over, however it ended.
+    /// Cancelled when the call ends without an answer. One that is answered leaves what was asked
+    /// meanwhile open: it may only seem to belong to the call, and the client has it already.
     pub(in crate::upstream) over: CancellationToken,
     pub(in crate::upstream) departure: Arc<Departure>,
     pub(in crate::upstream) outgoing: Arc<dyn Outgoing>,
@@ -91,11 +92,14 @@ impl Entry {
     pub(super) fn finish(&self, answer: Option<Answer>) {
         let downlink = lock(&self.downlink).take();
         drop(downlink);
+        let answered = matches!(answer, Some(Ok(_)));
         let sender = lock(&self.answer).take();
         if let (Some(sender), Some(answer)) = (sender, answer) {
             // The one who waited may have left just now: then nobody wants it.
             let _ = sender.send(answer);
         }
-        self.over.cancel();
+        if !answered {
+            self.over.cancel();
+        }
     }
 }

@@ -118,7 +118,7 @@ async fn ask(
         biased;
         () = void.cancelled() => None,
         () = inbox.ended.cancelled() => None,
-        () = over => refused("the call that this question belongs to is over"),
+        () = over => refused("the call that this question belongs to was given up"),
         answer = downlink.ask(request) => {
             if let Some(entry) = entry {
                 entry.touch();

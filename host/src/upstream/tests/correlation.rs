@@ -184,8 +184,21 @@ async fn on_a_shared_connection_nobody_is_asked_in_the_place_of_who_left() {
 }
 
 #[tokio::test]
+async fn a_question_outlives_a_call_that_was_answered_meanwhile() {
+    let (client, mut told) = Client::new("session");
+    let (silent, mut heard_by, ready) = Client::silent();
+    let (_all, lease) = connect(python(SERVER), client).await;
+    // As servers do that ask for the roots whenever they like: it only seems to belong to the call.
+    assert_eq!(result(&lease.connection, tool("ask and go", "1", silent)).await, r#"{"gone": true}"#);
+    assert!(heard(&mut heard_by).await.contains("roots/list"));
+    ready.cancel();
+    let answer = heard(&mut told).await;
+    assert!(answer.contains(r#""id": "later", "result": {"from": "silent""#), "{answer}");
+}
+
+#[tokio::test]
 async fn a_question_that_is_taken_back_or_outlives_its_call_is_dropped() {
-    let (silent, mut heard_by) = Client::silent();
+    let (silent, mut heard_by, _never) = Client::silent();
     let (client, mut told) = Client::new("c");
     let (_all, lease) = connect(python(SERVER), client.clone()).await;
     let connection = &lease.connection;

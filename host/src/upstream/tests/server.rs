@@ -56,6 +56,9 @@ for line in sys.stdin.buffer:
             question = arguments["id"]
             asked[json.dumps(json.loads(question))] = id
             raw('{"jsonrpc":"2.0","method":"%s","id":%s,"params":{"_meta":{"progressToken":7}}}' % (arguments["method"], question))
+        elif name == "ask and go":
+            raw('{"jsonrpc":"2.0","method":"roots/list","id":"later"}')
+            answer(id, {"gone": True})
         elif name == "void":
             send({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": arguments["id"]}})
             answer(id, {})
@@ -91,5 +94,8 @@ for line in sys.stdin.buffer:
             answer(id, {}); time.sleep(arguments["seconds"])
     elif method is None:
         key = json.dumps(id)
+        if key not in asked:
+            send({"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": message}})
+            continue
         answer(asked.pop(key), {"answer": line.decode().strip()})
 "#;

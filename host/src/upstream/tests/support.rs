@@ -25,29 +25,34 @@ pub(super) const LONG: Duration = Duration::from_secs(20);
 pub(super) struct Client {
     name: String,
     told: mpsc::UnboundedSender<String>,
-    /// False: questions stay open.
-    answers: bool,
+    /// Questions stay open until then.
+    ready: CancellationToken,
 }
 
 impl Client {
     pub(super) fn new(name: &str) -> (Arc<Client>, mpsc::UnboundedReceiver<String>) {
         let (told, heard) = mpsc::unbounded_channel();
-        (Arc::new(Client { name: name.to_owned(), told, answers: true }), heard)
+        let ready = CancellationToken::new();
+        ready.cancel();
+        (Arc::new(Client { name: name.to_owned(), told, ready }), heard)
     }
 
-    /// One that never answers a question.
-    pub(super) fn silent() -> (Arc<Client>, mpsc::UnboundedReceiver<String>) {
+    /// One that answers no question before it is made ready.
+    pub(super) fn silent() -> (Arc<Client>, mpsc::UnboundedReceiver<String>, CancellationToken) {
         let (told, heard) = mpsc::unbounded_channel();
-        (Arc::new(Client { name: String::new(), told, answers: false }), heard)
+        let ready = CancellationToken::new();
+        (Arc::new(Client { name: "silent".to_owned(), told, ready: ready.clone() }), heard, ready)
     }
 }
 
 /// Says that a question was dropped.
-struct Dropped(mpsc::UnboundedSender<String>);
+struct Dropped<'a>(&'a Client);
 
-impl Drop for Dropped {
+impl Drop for Dropped<'_> {
     fn drop(&mut self) {
-        let _ = self.0.send("question dropped".to_owned());
+        if !self.0.ready.is_cancelled() {
+            let _ = self.0.told.send("question dropped".to_owned());
+        }
     }
 }
 
@@ -59,10 +64,8 @@ impl Downlink for Client {
     fn ask(&self, request: Message) -> BoxFuture<'_, Message> {
         let _ = self.told.send(text(&request));
         Box::pin(async move {
-            if !self.answers {
-                let _dropped = Dropped(self.told.clone());
-                std::future::pending::<()>().await;
-            }
+            let _dropped = Dropped(self);
+            self.ready.cancelled().await;
             let result = format!(r#"{{"from":"{}","n":1.50}}"#, self.name);
             Message::response(b"\"downstream's own id\"", result.as_bytes())
         })
