@@ -3,7 +3,12 @@
 //! The first run compiles the standard library for WebAssembly where rustup has no target; without a
 //! toolchain the test fails and says how to get one.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may panic, and its functions are part of it")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may panic, and its functions are part of it"
+)]
 
 use std::collections::BTreeMap;
 use std::path::Path;
