@@ -293,7 +293,9 @@ impl Attempt {
     }
 
     async fn wait_out_backoff(&self) -> Result<(), UpstreamError> {
-        let blocked = lock(&self.upstream.backoff).blocked(Instant::now()).map(|(left, reason)| (left, reason.to_owned()));
+        let blocked = lock(&self.upstream.backoff)
+            .blocked(Instant::now())
+            .map(|(left, reason)| (left, reason.to_owned()));
         match blocked {
             None => Ok(()),
             Some((left, _)) if left <= SOON => {
