@@ -277,11 +277,13 @@ const calls = {
   },
   async "roots"(one) {
     await one.until("the question for roots after initialize", () => one.seen.rootsAsked >= 1);
+    // The server notes the roots some time after our answer: its log message says when.
+    const noted = () => one.seen.logs.filter((log) => `${log.data}`.includes("Roots updated")).length;
+    await one.until("the first log message", () => noted() >= 1);
     const before = one.seen.rootsAsked;
     await one.client.sendRootsListChanged();
     await one.until("the question for roots after they changed", () => one.seen.rootsAsked > before);
-    // The server notes the new roots some time after our answer: its log message says when.
-    await one.until("the log message", () => one.seen.logs.filter((log) => `${log.data}`.includes("Roots updated")).length >= 2);
+    await one.until("the second log message", () => noted() >= 2);
     const result = await one.call("get-roots-list");
     must(result.content[0].text.includes("file:///suite/2"), "the second set of roots");
     return result;

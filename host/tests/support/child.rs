@@ -83,8 +83,11 @@ impl Watched {
             }
             seen = guard.0.len().max(mark);
             let left = end.saturating_duration_since(Instant::now());
-            let over = if guard.1 { "it ended" } else { "time was up" };
-            assert!(!guard.1 && !left.is_zero(), "no {what} before {over}; stderr:\n{}", guard.0.join("\n"));
+            if guard.1 || left.is_zero() {
+                let (over, said) = (if guard.1 { "it ended" } else { "time was up" }, guard.0.join("\n"));
+                drop(guard); // the reader goes on, so the lock must not be poisoned
+                panic!("no {what} before {over}; stderr:\n{said}");
+            }
             guard = self.lines.changed.wait_timeout(guard, left).unwrap().0;
         }
     }
