@@ -108,7 +108,10 @@ async fn find(loaded: Arc<Loaded>, timeout: Duration) -> Findings {
             return Findings { config, ..Findings::default() };
         }
     };
-    if let Err(problem) = check_exposure(&loaded.config, stack.authenticates()) {
+    // A filter that cannot be loaded might be the one that authenticates.
+    if stack.filters().iter().all(|filter| filter.problems.is_empty())
+        && let Err(problem) = check_exposure(&loaded.config, stack.authenticates())
+    {
         config.errors.push(problem.render(Path::new(&config.file)));
     }
     let filters: Vec<FilterFinding> = stack.filters().iter().map(filter).collect();

@@ -154,7 +154,7 @@ fn announce(loaded: &Loaded, stack: &Stack, entrance: Entrance<'_>, json: bool) 
         return;
     }
     // One write: nothing of the log comes between.
-    eprint!("{}ready\n", banner(loaded, stack.filters(), entrance));
+    eprintln!("{}ready", banner(loaded, stack.filters(), entrance));
 }
 
 fn tell(loaded: &Loaded, stack: &Stack, event: Event) {
