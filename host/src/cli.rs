@@ -14,12 +14,12 @@ mod config;
 mod explain;
 mod logging;
 mod plugin;
+mod plugin_build;
 mod probe;
-mod reload;
 mod report;
-mod seam;
 mod serve;
 mod signals;
+mod stack;
 mod table;
 
 /// What a program that ends says about itself.
@@ -132,11 +132,9 @@ pub fn run() -> ExitCode {
         let _ = Cli::command().print_help();
         return ExitCode::SUCCESS;
     };
-    // What other commands have to say stands in their output.
-    let level = if matches!(command, Command::Serve(_)) { "info" } else { "warn" };
     // The child that prepares a plugin talks to its parent over pipes and logs nothing of its own.
     if !matches!(command, Command::PluginPrepare)
-        && let Err(message) = logging::install(&cli.logging, level)
+        && let Err(message) = logging::install(&cli.logging)
     {
         report::usage(&message);
         return ExitCode::from(2);
@@ -144,7 +142,7 @@ pub fn run() -> ExitCode {
     let outcome = match command {
         Command::Serve(arguments) => serve::run(arguments, &cli.logging),
         Command::Check(arguments) => check::run(arguments),
-        Command::Plugin(PluginCommand::Build(arguments)) => seam::build(arguments),
+        Command::Plugin(PluginCommand::Build(arguments)) => plugin_build::run(arguments),
         Command::Plugin(PluginCommand::Inspect(arguments)) => plugin::run(arguments),
         Command::Plugin(PluginCommand::Explain(arguments)) => explain::run(arguments),
         Command::Config(command) => config::run(command),
@@ -167,6 +165,14 @@ fn print(text: &str) -> anyhow::Result<()> {
         Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         other => Ok(other?),
     }
+}
+
+/// A chain that cannot be had serves nothing and explains nothing.
+fn refuse_problems(stack: &stack::Stack) -> anyhow::Result<()> {
+    if stack.problems().is_empty() {
+        return Ok(());
+    }
+    Err(report::Several(stack.problems().to_vec()).into())
 }
 
 /// Refuses a server that the configuration does not have.

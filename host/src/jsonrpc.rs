@@ -12,6 +12,7 @@ mod pointer;
 mod reserved;
 mod scan;
 mod shape;
+mod span;
 mod splice;
 mod strings;
 mod walk;

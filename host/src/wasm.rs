@@ -15,6 +15,8 @@ mod prepare;
 mod run;
 mod snapshot;
 mod store;
+#[cfg(test)]
+mod tests;
 
 pub use engine::{Engine, EngineSettings};
 pub use fault::{LoadError, PrepareError};

@@ -145,7 +145,6 @@ fn a_cancelled_call_ends_for_both_sides() {
         named(&arrived, "wait")["id"],
         "with the id the server knows"
     );
-    assert_eq!(cancelled["params"]["reason"], "enough");
 }
 
 #[test]

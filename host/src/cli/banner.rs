@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::seam::FilterReport;
+use super::stack::FilterReport;
 use crate::config::locate::KeyPath;
 use crate::config::{Loaded, Server};
 
@@ -94,10 +94,9 @@ mod tests {
             name: name.into(),
             plugin: name.into(),
             version: None,
-            listed: true,
             file: None,
             hooks: Hooks::default(),
-            problems: Vec::new(),
+            problem: None,
         }
     }
 

@@ -10,8 +10,8 @@ use futures_util::future::join_all;
 use serde::Serialize;
 
 use super::probe::{Found, probe};
-use super::seam::{FilterReport, Stack};
-use super::{ConfigFile, EXIT_CODES, Output, print, report};
+use super::stack::{FilterReport, Stack};
+use super::{ConfigFile, EXIT_CODES, Output, print};
 use crate::config::validate::check_exposure;
 use crate::config::{ConfigError, Loaded, load};
 use crate::filter::Hooks;
@@ -42,6 +42,8 @@ struct Findings {
     ok: bool,
     config: ConfigFinding,
     filters: Vec<FilterFinding>,
+    /// Why the chain cannot be put together at all.
+    problems: Vec<String>,
     servers: Vec<ServerFinding>,
 }
 
@@ -59,7 +61,7 @@ struct FilterFinding {
     version: Option<String>,
     file: Option<String>,
     hooks: Vec<&'static str>,
-    problems: Vec<String>,
+    problem: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -101,15 +103,10 @@ async fn find(loaded: Arc<Loaded>, timeout: Duration) -> Findings {
         errors: Vec::new(),
         warnings: loaded.warnings.iter().map(|w| w.render(&loaded.path)).collect(),
     };
-    let stack = match Stack::assemble(Arc::clone(&loaded)).await {
-        Ok(stack) => stack,
-        Err(error) => {
-            config.errors.push(report::sentence(&error));
-            return Findings { config, ..Findings::default() };
-        }
-    };
-    // A filter that cannot be loaded might be the one that authenticates.
-    if stack.filters().iter().all(|filter| filter.problems.is_empty())
+    let stack = Stack::assemble(&loaded).await;
+    let problems = stack.problems().to_vec();
+    // Without a chain it cannot be told who authenticates.
+    if problems.is_empty()
         && let Err(problem) = check_exposure(&loaded.config, stack.authenticates())
     {
         config.errors.push(problem.render(Path::new(&config.file)));
@@ -119,9 +116,10 @@ async fn find(loaded: Arc<Loaded>, timeout: Duration) -> Findings {
     let servers = join_all(checks).await;
     stack.close().await;
     let ok = config.errors.is_empty()
-        && filters.iter().all(|f| f.problems.is_empty())
+        && problems.is_empty()
+        && filters.iter().all(|f| f.problem.is_none())
         && servers.iter().all(|s| s.problem.is_none());
-    Findings { ok, config, filters, servers }
+    Findings { ok, config, filters, problems, servers }
 }
 
 fn filter(report: &FilterReport) -> FilterFinding {
@@ -131,7 +129,7 @@ fn filter(report: &FilterReport) -> FilterFinding {
         version: report.version.clone(),
         file: report.file.as_ref().map(|f| f.display().to_string()),
         hooks: hook_names(report.hooks),
-        problems: report.problems.clone(),
+        problem: report.problem.clone(),
     }
 }
 
@@ -188,17 +186,16 @@ fn text(findings: &Findings) -> String {
     };
     row("config", &config.file, state, notes.join("\n"));
     for filter in &findings.filters {
-        if filter.problems.is_empty() {
-            let version = filter.version.as_deref().map(|v| format!(" {v}")).unwrap_or_default();
-            row(
-                "filter",
-                &filter.name,
-                "ok",
-                format!("{}{version}: {}", filter.plugin, filter.hooks.join(", ")),
-            );
+        if let Some(problem) = &filter.problem {
+            row("filter", &filter.name, "failed", problem.clone());
         } else {
-            row("filter", &filter.name, "failed", filter.problems.join("\n"));
+            let version = filter.version.as_deref().map(|v| format!(" {v}")).unwrap_or_default();
+            let about = format!("{}{version}: {}", filter.plugin, filter.hooks.join(", "));
+            row("filter", &filter.name, "ok", about);
         }
+    }
+    for problem in &findings.problems {
+        row("filters", "", "failed", problem.clone());
     }
     for server in &findings.servers {
         match (&server.found, &server.problem) {
@@ -262,8 +259,9 @@ mod tests {
                 version: Some("0.1.0".into()),
                 file: None,
                 hooks: hook_names(Hooks { response: true, access: true, ..Hooks::default() }),
-                problems: vec![],
+                problem: None,
             }],
+            problems: vec![],
             servers: vec![
                 ServerFinding { found: Some(found), ..server("a") },
                 ServerFinding { problem: Some("dead".into()), advice: Some("bury it".into()), ..server("b") },

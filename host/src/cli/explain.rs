@@ -1,14 +1,14 @@
 //! `lockgate plugin explain`: which filters a call would pass, in which order, and why.
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::Args;
 use serde_json::json;
 
-use super::seam::{Explanation, Stack};
+use super::stack::Stack;
 use super::{ConfigFile, Output, print, report};
 use crate::config::load;
+use crate::filter::explain::Explanation;
 
 /// `lockgate plugin explain`
 #[derive(Debug, Args)]
@@ -34,10 +34,12 @@ pub struct Arguments {
 
 /// Does it.
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let loaded = Arc::new(load(&arguments.file.config)?);
+    let loaded = load(&arguments.file.config)?;
     report::warnings(&loaded);
     super::known_server(&loaded, &arguments.server)?;
-    let stack = super::runtime()?.block_on(Stack::assemble(loaded))?;
+    let runtime = super::runtime()?;
+    let stack = runtime.block_on(Stack::assemble(&loaded));
+    super::refuse_problems(&stack)?;
     let explanations = stack.explain(&arguments.server, &arguments.method, arguments.name.as_deref());
     let text = match arguments.output {
         Output::Text => text(&arguments, &explanations),
@@ -65,7 +67,7 @@ fn text(arguments: &Arguments, explanations: &[Explanation]) -> String {
                 number.to_string()
             };
             let phases = if e.phases.is_empty() { "not called".to_owned() } else { e.phases.join(", ") };
-            vec![format!("  {place}"), e.filter.clone(), phases, e.reason.clone()]
+            vec![format!("  {place}"), e.filter.to_string(), phases, e.reason.clone()]
         })
         .collect();
     text.push_str(&super::table::layout(&rows));
@@ -79,7 +81,7 @@ fn text(arguments: &Arguments, explanations: &[Explanation]) -> String {
 fn json_text(arguments: &Arguments, explanations: &[Explanation]) -> String {
     let filters: Vec<_> = explanations
         .iter()
-        .map(|e| json!({ "filter": e.filter, "phases": e.phases, "reason": e.reason }))
+        .map(|e| json!({ "filter": &*e.filter, "phases": e.phases, "reason": e.reason }))
         .collect();
     let value = json!({
         "server": arguments.server, "method": arguments.method, "name": arguments.name, "filters": filters,

@@ -33,6 +33,12 @@ fn render(error: &anyhow::Error) -> String {
         }
         return text;
     }
+    if let Some(Several(problems)) = error.downcast_ref::<Several>() {
+        return problems
+            .iter()
+            .map(|problem| format!("error: {}\n", problem.replace('\n', "\n  ")))
+            .collect();
+    }
     if let Some(plain) = error.downcast_ref::<Plain>() {
         return format!("error: {}", plain.0);
     }
@@ -60,6 +66,11 @@ impl From<Problem> for Plain {
         Plain(text)
     }
 }
+
+/// Several things that went wrong, each said for itself.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub struct Several(pub Vec<String>);
 
 /// A bug in Lockgate is said in one line; the traces stay for those who ask with RUST_BACKTRACE.
 pub fn install_panic_message() {

@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::banner::{Entrance, banner};
 use super::logging::{self, Format};
-use super::seam::Stack;
 use super::signals::{self, End, Event, Signal};
+use super::stack::Stack;
 use super::{ConfigFile, EXIT_CODES, report};
 use crate::config::validate::check_exposure;
 use crate::config::{Loaded, load};
@@ -78,8 +78,8 @@ async fn serve(loaded: Arc<Loaded>, stdio: Option<String>, json: bool) -> anyhow
         Some(_) => None,
     };
     let started = async {
-        let stack = Stack::assemble(Arc::clone(&loaded)).await?;
-        refuse_broken_filters(&stack)?;
+        let stack = Stack::assemble(&loaded).await;
+        super::refuse_problems(&stack)?;
         if stdio.is_none() {
             check_exposure(&loaded.config, stack.authenticates()).map_err(report::Plain::from)?;
         }
@@ -90,6 +90,7 @@ async fn serve(loaded: Arc<Loaded>, stdio: Option<String>, json: bool) -> anyhow
         stack = started => stack?,
         signal = interrupted(&mut signals) => return Ok(End::Cut(signal)),
     };
+    stack.watch(Arc::clone(&loaded));
     let shutdown = CancellationToken::new();
     let end = match (socket, &stdio) {
         (Some(socket), _) => {
@@ -122,18 +123,6 @@ async fn interrupted(signals: &mut tokio::sync::mpsc::Receiver<Signal>) -> Signa
     }
 }
 
-fn refuse_broken_filters(stack: &Stack) -> anyhow::Result<()> {
-    let mut text = String::new();
-    for filter in stack.filters().iter().filter(|f| f.listed && !f.problems.is_empty()) {
-        text.push_str(&format!(
-            "filter `{}` cannot be loaded: {}\n",
-            filter.name,
-            filter.problems.join("\n  ")
-        ));
-    }
-    if text.is_empty() { Ok(()) } else { bail!("{}", text.trim_end()) }
-}
-
 /// Says once what is served, and that it is ready: it is, as soon as the port is listened on.
 fn announce(loaded: &Loaded, stack: &Stack, entrance: Entrance<'_>, json: bool) {
     if json {
@@ -162,16 +151,11 @@ fn tell(loaded: &Loaded, stack: &Stack, event: Event) {
         Event::LookAgain => stack.look_again(),
         Event::Draining(signal) => {
             let seconds = loaded.config.limits.drain_seconds;
-            let calls = match stack.calls_in_flight() {
-                0 => "no call is in flight".to_owned(),
-                1 => format!("waiting up to {seconds} s for 1 call in flight"),
-                n => format!("waiting up to {seconds} s for {n} calls in flight"),
-            };
             let again = match signal {
                 Signal::Interrupt => "; Ctrl-C again ends at once",
                 _ => "; another signal ends at once",
             };
-            tracing::info!("ending: {calls}{again}");
+            tracing::info!("ending: waiting up to {seconds} s for calls in flight{again}");
         }
     }
 }

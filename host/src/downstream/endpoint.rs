@@ -20,8 +20,11 @@ pub trait Endpoint: Send + Sync + 'static {
     /// Who sends this HTTP request?
     fn authenticate(&self, head: RequestHead) -> BoxFuture<'_, Result<Authenticated, Refusal>>;
     /// A link to a server, and the server's `InitializeResult`. The error is a JSON-RPC error.
-    fn open(&self, opening: Opening) -> BoxFuture<'_, Result<(Arc<dyn Standing>, Bytes), Message>>;
+    fn open(&self, opening: Opening) -> BoxFuture<'_, Opened>;
 }
+
+/// What opening a link comes to.
+pub type Opened = Result<(Arc<dyn Standing>, Bytes), Message>;
 
 /// A client's standing on one server: [`Link`], as a transport sees it.
 pub trait Standing: Send + Sync + 'static {
@@ -43,7 +46,7 @@ impl Endpoint for Served {
     fn authenticate(&self, head: RequestHead) -> BoxFuture<'_, Result<Authenticated, Refusal>> {
         self.0.authenticate(head).boxed()
     }
-    fn open(&self, opening: Opening) -> BoxFuture<'_, Result<(Arc<dyn Standing>, Bytes), Message>> {
+    fn open(&self, opening: Opening) -> BoxFuture<'_, Opened> {
         async move {
             let (link, result) = self.0.open(opening).await?;
             let standing: Arc<dyn Standing> = Arc::new(Linked(link));

@@ -9,11 +9,12 @@ use bytes::Bytes;
 use super::fault::{Fault, What};
 use super::index::Index;
 use super::message::{Limits, Source};
-use super::pointer::{Parent, Place, Tokens, locate, place, push_token, root, tokens};
-use super::scan::{Rules, Span, scan};
+use super::pointer::{Parent, Place, Tokens, locate, place, root, tokens};
+use super::scan::{Rules, scan};
+use super::span::Span;
 use super::splice::spliced;
 use super::strings::{escape, unescape};
-use super::walk::{Children, Node};
+use super::walk::{Children, Node, each_string};
 
 /// Documents above this many bytes are read through a skip index.
 const INDEXED: usize = 4096;
@@ -373,40 +374,6 @@ fn judged(json: &[u8], limits: Limits) -> Result<(Span, u32), EditError> {
             _ => Err(EditError::InvalidJson(format!("{} at byte {}", fault.text(json), fault.at))),
         },
     })
-}
-
-/// Calls `then` with the pointer and the place of every string at or below `node`, in their order.
-fn each_string(
-    bytes: &[u8],
-    index: Option<&Index>,
-    node: Node,
-    at: &str,
-    mut then: impl FnMut(&str, Range<usize>),
-) {
-    let mut pointer = at.to_owned();
-    let is_text = |span: &Range<usize>| bytes.get(span.start) == Some(&b'"');
-    if is_text(&node.span) {
-        return then(&pointer, node.span);
-    }
-    // One entry for every open container: its children, their number so far, its pointer's length.
-    let mut open = vec![(Children::of(bytes, index, &node), 0usize, pointer.len())];
-    while let Some((children, number, len)) = open.last_mut() {
-        let Some(child) = children.next() else {
-            open.pop();
-            continue;
-        };
-        pointer.truncate(*len);
-        match bytes.get(child.name).filter(|name| !name.is_empty()) {
-            Some(name) => push_token(&mut pointer, &unescape(name).unwrap_or_default()),
-            None => push_token(&mut pointer, &number.to_string()),
-        }
-        *number += 1;
-        match bytes.get(child.node.span.start) {
-            Some(b'"') => then(&pointer, child.node.span),
-            Some(b'{' | b'[') => open.push((Children::of(bytes, index, &child.node), 0, pointer.len())),
-            _ => {}
-        }
-    }
 }
 
 #[cfg(test)]

@@ -8,8 +8,9 @@ use bytes::{Bytes, BytesMut};
 
 use super::fault::Fault;
 use super::reserved::Section;
-use super::scan::{Member, Rules, scan};
+use super::scan::{Rules, scan};
 use super::shape::{Shape, readable_id};
+use super::span::Member;
 use super::strings::unescape;
 use super::walk::Children;
 

@@ -44,7 +44,8 @@ pub(super) enum Standing {
     Confusable(&'static str),
 }
 
-const ENVELOPE: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "error"];
+/// The members of a JSON-RPC message.
+pub(super) const ENVELOPE: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "error"];
 
 /// Every member of the `params` of any MCP method, of all revisions: one list, because `method`
 /// may stand after `params`, and no two of them are equal after folding.

@@ -7,8 +7,9 @@ use smallvec::SmallVec;
 
 use super::fault::{Fault, What};
 use super::message::Kind;
-use super::reserved::Section;
-use super::scan::{Found, Member, Span};
+use super::reserved::{ENVELOPE, Section};
+use super::scan::Found;
+use super::span::{Member, Span};
 use super::strings::{spells, unescape};
 use super::walk::Children;
 
@@ -37,18 +38,21 @@ impl Shape {
     /// Classifies what a scan found. Exactly these pass: `method` + `id`, `method`, `id` +
     /// `result`, `error` with or without `id`; `params` only beside `method`.
     pub(super) fn of(bytes: &[u8], found: &Found<'_>) -> Result<Shape, Fault> {
-        let envelope = |name: &str| {
-            let mut members = found.noted.iter().filter(|member| member.section == Section::Envelope);
-            members.find(|member| spells(member.name.inside(bytes), member.escaped, name)).copied()
-        };
-        let (id, method, params) = (envelope("id"), envelope("method"), envelope("params"));
-        let (result, error) = (envelope("result"), envelope("error"));
+        let mut parts = [None; ENVELOPE.len()];
+        for member in found.noted.iter().filter(|member| member.section == Section::Envelope) {
+            for (part, name) in parts.iter_mut().zip(ENVELOPE) {
+                if spells(member.name.inside(bytes), member.escaped, name) {
+                    *part = Some(*member);
+                }
+            }
+        }
+        let [jsonrpc, id, method, params, result, error] = parts;
         let form = |what, at: Option<Member>| {
             What::Form(what).at(at.map_or(found.span.start, |at| at.value.start) as usize)
         };
         let first = |member: Member| bytes.get(member.value.start as usize).copied().unwrap_or(0);
 
-        let jsonrpc = envelope("jsonrpc").ok_or(form("`jsonrpc` is missing; it must be \"2.0\"", None))?;
+        let jsonrpc = jsonrpc.ok_or(form("`jsonrpc` is missing; it must be \"2.0\"", None))?;
         if unescape(jsonrpc.value.of(bytes)).as_deref() != Some("2.0") {
             return Err(form("`jsonrpc` must be the string \"2.0\"", Some(jsonrpc)));
         }

@@ -8,12 +8,13 @@ use bytes::Bytes;
 
 use super::message::{Kind, Message};
 use super::reserved::Section;
-use super::scan::{Member, Span};
 use super::shape::Shape;
+use super::span::{Member, Span};
 use super::strings::escape;
 use super::walk::Children;
 
-/// Values given as raw JSON must be lawful already; debug builds check it and panic.
+/// Values given as raw JSON must be lawful already (debug builds check it and panic); white space
+/// around them is left out.
 impl Message {
     /// `{"jsonrpc":"2.0","id":<id>,"method":..,"params":<params>}`; `id` and `params` are raw JSON.
     pub fn request(id: &[u8], method: &str, params: Option<&[u8]>) -> Message {
@@ -45,6 +46,7 @@ impl Message {
     /// The same message with another id (raw JSON). Where it had none, it has one now: a
     /// notification becomes a request.
     pub fn with_id(&self, id: &[u8]) -> Message {
+        let id = id.trim_ascii();
         if let Some(member) = self.shape.id {
             let (bytes, shape) = self.replaced(member.value.range(), &[id]);
             return finished(bytes, shape);
@@ -61,6 +63,7 @@ impl Message {
     /// The same message with another `params` value (raw JSON, already under the law). Responses,
     /// which have no `params`, stay as they are.
     pub fn with_params(&self, params: &[u8]) -> Message {
+        let params = params.trim_ascii();
         let Some(method) = self.shape.method else { return self.clone() };
         let (bytes, mut shape) = match self.shape.params {
             Some(member) => self.replaced(member.value.range(), &[params]),
@@ -146,6 +149,7 @@ impl Message {
     }
 
     fn with_outcome(&self, section: Section, value: &[u8]) -> Message {
+        let value = value.trim_ascii();
         let (kind, name, old, other) = match section {
             Section::Result => (Kind::Result, "result", self.shape.result, self.shape.error),
             _ => (Kind::Error, "error", self.shape.error, self.shape.result),
@@ -173,6 +177,7 @@ impl Message {
 
     /// Replaces or adds the member of the section whose object stands at `object`.
     fn put(&self, object: Span, section: Section, name: &str, value: &[u8]) -> Message {
+        let value = value.trim_ascii();
         let (bytes, mut shape) = match self.shape.find(&self.bytes, section, name) {
             Some(member) => self.replaced(member.value.range(), &[value]),
             None => {
@@ -248,7 +253,7 @@ fn member(at: usize, section: Section, name: &[u8], value: &[u8]) -> Member {
 }
 
 fn object(name: &str, value: &[u8]) -> Vec<u8> {
-    [b"{", escape(name).as_slice(), b":", value, b"}"].concat()
+    [b"{", escape(name).as_slice(), b":", value.trim_ascii(), b"}"].concat()
 }
 
 /// `bytes` with `pieces` in the place of `edit`.
@@ -274,6 +279,7 @@ fn compose(
 ) -> Message {
     let mut bytes = Vec::with_capacity(64 + params.or(outcome).map_or(0, <[u8]>::len));
     let mut add = |name: &str, value: &[u8]| {
+        let value = value.trim_ascii();
         bytes.push(if bytes.is_empty() { b'{' } else { b',' });
         let name = escape(name);
         let member = member(bytes.len(), Section::Envelope, &name, value);

@@ -5,7 +5,8 @@
 use std::ops::Range;
 
 use super::index::{Cursor, Index};
-use super::strings::{run_end, skip_short_escapes};
+use super::pointer::push_token;
+use super::strings::{run_end, skip_short_escapes, unescape};
 
 /// The first byte at or after `at` that is no white space.
 #[inline]
@@ -139,6 +140,40 @@ impl Iterator for Children<'_> {
         let (end, cursor) = self.end_of(at)?;
         self.at = end;
         Some(Child { name, node: Node { span: at..end, cursor } })
+    }
+}
+
+/// Calls `then` with the pointer and the place of every string at or below `node`, in their order.
+pub(super) fn each_string(
+    bytes: &[u8],
+    index: Option<&Index>,
+    node: Node,
+    at: &str,
+    mut then: impl FnMut(&str, Range<usize>),
+) {
+    let mut pointer = at.to_owned();
+    let is_text = |span: &Range<usize>| bytes.get(span.start) == Some(&b'"');
+    if is_text(&node.span) {
+        return then(&pointer, node.span);
+    }
+    // One entry for every open container: its children, their number so far, its pointer's length.
+    let mut open = vec![(Children::of(bytes, index, &node), 0usize, pointer.len())];
+    while let Some((children, number, len)) = open.last_mut() {
+        let Some(child) = children.next() else {
+            open.pop();
+            continue;
+        };
+        pointer.truncate(*len);
+        match bytes.get(child.name).filter(|name| !name.is_empty()) {
+            Some(name) => push_token(&mut pointer, &unescape(name).unwrap_or_default()),
+            None => push_token(&mut pointer, &number.to_string()),
+        }
+        *number += 1;
+        match bytes.get(child.node.span.start) {
+            Some(b'"') => then(&pointer, child.node.span),
+            Some(b'{' | b'[') => open.push((Children::of(bytes, index, &child.node), 0, pointer.len())),
+            _ => {}
+        }
     }
 }
 

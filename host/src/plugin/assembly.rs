@@ -62,6 +62,8 @@ pub struct Assembly {
 pub struct AssembleError {
     /// Each names the filter, its file, what is wrong and what to do.
     pub problems: Vec<String>,
+    /// Every filter that was wanted, those that would work included, in order: for `check`.
+    pub statuses: Vec<Status>,
 }
 
 impl Plugins {

@@ -18,25 +18,25 @@ pub(super) struct Backoff {
 
 impl Backoff {
     /// How long it must not be tried yet, and why not.
-    pub(super) fn blocked(&self) -> Option<(Duration, &str)> {
+    pub(super) fn blocked(&self, now: Instant) -> Option<(Duration, &str)> {
         let (until, reason) = self.last.as_ref()?;
-        let left = until.saturating_duration_since(Instant::now());
+        let left = until.saturating_duration_since(now);
         (!left.is_zero()).then_some((left, reason.as_str()))
     }
 
     /// A start failed, or what was started ended soon of itself.
-    pub(super) fn failed(&mut self, reason: String) {
+    pub(super) fn failed(&mut self, now: Instant, reason: String) {
         let most = FIRST.saturating_mul(1 << self.failures.min(16)).min(MOST);
         self.failures = self.failures.saturating_add(1);
-        self.last = Some((Instant::now() + most.mul_f64(random()), reason));
+        self.last = Some((now + most.mul_f64(random()), reason));
     }
 
     /// What was started ended of itself after `lived`.
-    pub(super) fn ended(&mut self, lived: Duration, reason: String) {
+    pub(super) fn ended(&mut self, now: Instant, lived: Duration, reason: String) {
         if lived >= HEALTHY {
             *self = Backoff::default();
         } else {
-            self.failed(reason);
+            self.failed(now, reason);
         }
     }
 }
@@ -57,17 +57,18 @@ fn random() -> f64 {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn waits_grow_up_to_a_cap_and_end() {
+    #[test]
+    fn waits_grow_up_to_a_cap_and_end() {
+        let now = Instant::now();
         let mut longest = Vec::new();
         for failures in 1..12 {
             let mut most = Duration::ZERO;
             for _ in 0..200 {
                 let mut backoff = Backoff::default();
                 for _ in 0..failures {
-                    backoff.failed("because".to_owned());
+                    backoff.failed(now, "because".to_owned());
                 }
-                most = most.max(backoff.blocked().map_or(Duration::ZERO, |(left, _)| left));
+                most = most.max(backoff.blocked(now).map_or(Duration::ZERO, |(left, _)| left));
             }
             longest.push(most);
         }
@@ -75,18 +76,18 @@ mod tests {
         assert!(longest[3] > FIRST * 4 && longest[3] <= FIRST * 8, "{longest:?}");
         assert!(longest[10] > MOST / 2 && longest[10] <= MOST, "{longest:?}");
         let mut backoff = Backoff::default();
-        backoff.failed("because".to_owned());
-        tokio::time::advance(FIRST).await;
-        assert_eq!(backoff.blocked(), None);
+        backoff.failed(now, "because".to_owned());
+        assert_eq!(backoff.blocked(now + FIRST), None);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_healthy_life_clears_the_slate_and_a_short_one_does_not() {
+    #[test]
+    fn a_healthy_life_clears_the_slate_and_a_short_one_does_not() {
+        let now = Instant::now();
         let mut backoff = Backoff::default();
-        backoff.failed("a".to_owned());
-        backoff.ended(HEALTHY - Duration::from_millis(1), "b".to_owned());
+        backoff.failed(now, "a".to_owned());
+        backoff.ended(now, HEALTHY - Duration::from_millis(1), "b".to_owned());
         assert_eq!(backoff.failures, 2);
-        backoff.ended(HEALTHY, "c".to_owned());
-        assert_eq!((backoff.failures, backoff.blocked()), (0, None));
+        backoff.ended(now, HEALTHY, "c".to_owned());
+        assert_eq!((backoff.failures, backoff.blocked(now)), (0, None));
     }
 }

@@ -34,6 +34,8 @@ impl Grace {
 
 /// How often a group is looked at for members that have not ended yet.
 const LOOK: Duration = Duration::from_millis(20);
+/// How long killed processes may take to be gone.
+const KILLED: Duration = Duration::from_millis(500);
 
 /// The pipes of a running child, and its end.
 pub(super) struct Running {
@@ -112,16 +114,24 @@ impl Group {
 
     /// Ends the members that outlived the leader.
     async fn sweep(mut self, grace: Duration) {
-        let mut left = self.signal(Signal::SIGTERM);
-        let end = tokio::time::Instant::now() + grace;
-        while left && tokio::time::Instant::now() < end {
-            tokio::time::sleep(LOOK).await;
-            left = self.signal(None);
-        }
-        if left {
+        if self.signal(Signal::SIGTERM) && !self.empties(grace).await {
             self.signal(Signal::SIGKILL);
+            // That takes a moment. Zombies whose new parent does not care stay, but do nothing more.
+            self.empties(KILLED).await;
         }
         self.leader = None;
+    }
+
+    /// Whether the group has no members any more within `time`.
+    async fn empties(&self, time: Duration) -> bool {
+        let end = tokio::time::Instant::now() + time;
+        while self.signal(None) {
+            if tokio::time::Instant::now() >= end {
+                return false;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        true
     }
 }
 

@@ -134,10 +134,11 @@ fn id_near_start(head: &[u8]) -> Option<u64> {
             b'"' => {
                 let end = string_end(head, at)?;
                 let rest = head.get(end..)?;
-                if depth == 1 && head.get(at..end) == Some(b"\"id\"") {
-                    if let Some(value) = rest.trim_ascii_start().strip_prefix(b":") {
-                        return leading_number(value.trim_ascii_start()).map(|(id, _)| id);
-                    }
+                if depth == 1
+                    && head.get(at..end) == Some(b"\"id\"")
+                    && let Some(value) = rest.trim_ascii_start().strip_prefix(b":")
+                {
+                    return leading_number(value.trim_ascii_start()).map(|(id, _)| id);
                 }
                 at = end;
                 continue;

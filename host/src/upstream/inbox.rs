@@ -40,6 +40,9 @@ pub(super) struct Inbox {
     pub(super) ended: CancellationToken,
 }
 
+/// Who is asked, and for which call.
+type Asked = (Arc<dyn Downlink>, Option<Arc<Entry>>);
+
 struct Table {
     open: bool,
     calls: BTreeMap<u64, Arc<Entry>>,
@@ -272,7 +275,7 @@ impl Inbox {
     }
 
     /// Whom a question of the server goes to: never a guess where several clients could be meant.
-    fn asked(&self, origin: Origin) -> Option<(Arc<dyn Downlink>, Option<Arc<Entry>>)> {
+    fn asked(&self, origin: Origin) -> Option<Asked> {
         let entry = match (self.certain_call(origin), origin) {
             (None, Origin::Pipe | Origin::Stream) if self.one_owner() => {
                 under_way(&lock(&self.table)).next_back().cloned()
@@ -304,6 +307,3 @@ fn minted(raw: &[u8]) -> Option<u64> {
 fn no_id(message: &Message) -> bool {
     message.id().is_none_or(|id| id == b"null")
 }
-
-#[cfg(test)]
-mod tests;

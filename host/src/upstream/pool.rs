@@ -141,27 +141,32 @@ impl Pool {
             return Err(unusable("Lockgate is shutting down"));
         }
         let key = (Arc::clone(&hello.server), hello.owner.clone());
-        let downlink = Arc::clone(&hello.downlink);
-        let slot = {
+        let (slot, number, over) = {
             let mut slots = lock(&self.slots);
-            match slots.get(&key) {
-                Some(slot) if !slot.is_over() => Arc::clone(slot),
-                _ => {
-                    let slot = self.open(key.clone(), Arc::clone(upstream), hello);
-                    slots.insert(key, Arc::clone(&slot));
-                    slot
+            let (slot, number, over) = match slots.get(&key) {
+                Some(slot) if !slot.is_over() => {
+                    (Arc::clone(slot), slot.hub.join(Arc::clone(&hello.downlink)), None)
                 }
-            }
+                _ => {
+                    let hub = Arc::new(Hub::default());
+                    // Before anything is started: a server may ask as soon as it runs.
+                    let number = hub.join(Arc::clone(&hello.downlink));
+                    let slot = self.open(key.clone(), Arc::clone(upstream), hello, hub);
+                    let over = slots.insert(key, Arc::clone(&slot));
+                    (slot, number, over)
+                }
+            };
             // Counted under the lock of the map: a slot there is never about to be closed.
-            .held()
+            *lock(&slot.users) += 1;
+            (slot, number, over)
         };
-        let number = slot.hub.join(downlink);
+        // Outside the lock: what hangs from it is not known here.
+        drop(over);
         Ok(Hold { pool: Arc::clone(self), slot, number })
     }
 
     /// Begins to open a connection, in a task of its own: it is nobody's alone.
-    fn open(self: &Arc<Self>, key: Key, upstream: Arc<Upstream>, hello: Hello) -> Arc<Slot> {
-        let hub = Arc::new(Hub::default());
+    fn open(self: &Arc<Self>, key: Key, upstream: Arc<Upstream>, hello: Hello, hub: Arc<Hub>) -> Arc<Slot> {
         let stop = self.shutdown.child_token();
         let attempt = Attempt {
             pool: Arc::clone(self),
@@ -201,11 +206,6 @@ impl Slot {
             Some(Err(_)) => true,
             None => self.stop.is_cancelled(),
         }
-    }
-
-    fn held(self: Arc<Self>) -> Arc<Slot> {
-        *lock(&self.users) += 1;
-        self
     }
 }
 
@@ -266,7 +266,7 @@ impl Attempt {
                 let servers_fault = self.upstream.config.command.is_some()
                     && !matches!(error, UpstreamError::Busy { .. } | UpstreamError::Refused { .. });
                 if servers_fault {
-                    lock(&self.upstream.backoff).failed(error.to_string());
+                    lock(&self.upstream.backoff).failed(Instant::now(), reason(&error));
                 }
                 return Err(error);
             }
@@ -282,10 +282,10 @@ impl Attempt {
         tokio::select! {
             () = self.stop.cancelled() => {}
             () = inbox.ended.cancelled() => {
-                if let (Some(reason), Some(_)) = (inbox.closed(), &self.upstream.config.command) {
+                if let (Some(end), Some(_)) = (inbox.closed(), &self.upstream.config.command) {
                     let server = &*self.key.0;
-                    tracing::warn!(target: "server", server, %reason, "a server ended; it is started again when it is needed");
-                    lock(&self.upstream.backoff).ended(began.elapsed(), reason.to_string());
+                    tracing::warn!(target: "server", server, %end, "a server ended; it is started again when it is needed");
+                    lock(&self.upstream.backoff).ended(Instant::now(), began.elapsed(), reason(&end));
                 }
             }
         }
@@ -293,7 +293,9 @@ impl Attempt {
     }
 
     async fn wait_out_backoff(&self) -> Result<(), UpstreamError> {
-        let blocked = lock(&self.upstream.backoff).blocked().map(|(left, reason)| (left, reason.to_owned()));
+        let blocked = lock(&self.upstream.backoff)
+            .blocked(Instant::now())
+            .map(|(left, reason)| (left, reason.to_owned()));
         match blocked {
             None => Ok(()),
             Some((left, _)) if left <= SOON => {
@@ -336,7 +338,9 @@ impl Attempt {
             http.attach(&inbox);
             (http, inbox)
         };
-        let patience = Duration::from_secs(upstream.config.timeout_seconds.unwrap_or(limits.call_seconds));
+        // A start may take longer than a call: the first one of a package runner is a download.
+        let seconds = upstream.config.timeout_seconds.unwrap_or(0).max(limits.call_seconds);
+        let patience = Duration::from_secs(seconds);
         let gate = Arc::clone(&upstream.gate);
         let outgoing = Arc::clone(outgoing);
         let opened = legacy::open(Arc::clone(&inbox), wire, gate, params, outgoing, patience).await;
@@ -361,5 +365,16 @@ impl Attempt {
             command.map_err(|reason| UpstreamError::NotStarted { server: Arc::clone(server), reason })?;
         let kept = (of_server, of_all);
         stdio::start(server, command, pool.limits, stop, &pool.tracker, kept).await
+    }
+}
+
+/// What an error says besides the server's name.
+fn reason(error: &UpstreamError) -> String {
+    match error {
+        UpstreamError::NotStarted { reason, .. } | UpstreamError::Unreachable { reason, .. } => {
+            reason.clone()
+        }
+        UpstreamError::Gone { reason, .. } => format!("it {reason}"),
+        other => other.to_string(),
     }
 }

@@ -10,6 +10,7 @@ use futures_util::future::BoxFuture;
 use tokio::io::{AsyncWriteExt, BufWriter};
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -77,7 +78,22 @@ impl Started {
         let stop = self.wire.stop.clone();
         let words = Arc::new(LastWords::default());
         let (all_said, stderr_end) = oneshot::channel::<()>();
-        tracker.spawn(write(self.stdin, self.outbound, stop.clone()));
+        tracker.spawn({
+            let (inbox, stop) = (Arc::clone(inbox), stop.clone());
+            async move {
+                let writing = write(self.stdin, self.outbound);
+                let closed = tokio::select! {
+                    () = stop.cancelled() => return,
+                    closed = writing => closed,
+                };
+                if let Err(error) = closed {
+                    tracing::debug!(target: "server", server = &*inbox.server, %error, "stdin is closed");
+                    // Most often it has ended, and how is the better reason.
+                    tokio::time::sleep(3 * SETTLE).await;
+                    inbox.fail("closed its input");
+                }
+            }
+        });
         tracker.spawn({
             let (server, words, mut exit) =
                 (Arc::clone(&inbox.server), Arc::clone(&words), self.exit.clone());
@@ -172,30 +188,20 @@ impl Wire for Stdio {
     }
 }
 
-/// Writes one message per line. Ending closes the child's stdin.
-async fn write(stdin: ChildStdin, mut outbound: mpsc::Receiver<Outbound>, stop: CancellationToken) {
+/// Writes one message per line. Its end closes the child's stdin.
+async fn write(stdin: ChildStdin, mut outbound: mpsc::Receiver<Outbound>) -> std::io::Result<()> {
     let mut stdin = BufWriter::with_capacity(32 << 10, stdin);
-    let writing = async {
-        while let Some(Outbound { message, departure }) = outbound.recv().await {
-            if departure.is_some_and(|departure| !departure.leave()) {
-                continue;
-            }
-            stdin.write_all(&message.frame()).await?;
-            stdin.write_all(b"\n").await?;
-            if outbound.is_empty() {
-                stdin.flush().await?;
-            }
+    while let Some(Outbound { message, departure }) = outbound.recv().await {
+        if departure.is_some_and(|departure| !departure.leave()) {
+            continue;
         }
-        stdin.flush().await
-    };
-    tokio::select! {
-        () = stop.cancelled() => {}
-        result = writing => {
-            if let Err(error) = result {
-                tracing::debug!(target: "server", %error, "a child's stdin is closed");
-            }
+        stdin.write_all(&message.frame()).await?;
+        stdin.write_all(b"\n").await?;
+        if outbound.is_empty() {
+            stdin.flush().await?;
         }
     }
+    stdin.flush().await
 }
 
 /// Reads stdout to its end.
@@ -223,7 +229,7 @@ async fn read(inbox: &Arc<Inbox>, stdout: ChildStdout, limits: Limits) {
                         }
                     }
                 }
-                if let Some(held_back) = noise.admit() {
+                if let Some(held_back) = noise.admit(Instant::now()) {
                     let line = shown(&line);
                     tracing::warn!(target: "server", server, held_back, line, "skipped a line on stdout that is no message");
                 }
@@ -269,7 +275,7 @@ async fn listen_to_stderr(server: &str, stderr: ChildStderr, words: &LastWords) 
         if line.is_empty() {
             continue;
         }
-        if let Some(held_back) = sample.admit() {
+        if let Some(held_back) = sample.admit(Instant::now()) {
             tracing::debug!(target: "server", server, held_back, line, "stderr");
         }
         words.add(line);

@@ -1,1 +1,8 @@
-//! Tests.
+//! Connections end to end: real child processes, and real HTTP servers on 127.0.0.1.
+
+mod correlation;
+mod http;
+mod pool;
+mod server;
+mod stdio;
+mod support;

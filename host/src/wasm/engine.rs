@@ -99,6 +99,12 @@ impl Engine {
         hasher.finish()
     }
 
+    /// The engine beneath, for benchmarks that compare with it.
+    #[doc(hidden)]
+    pub fn bare(&self) -> &wasmtime::Engine {
+        self.wasmtime()
+    }
+
     pub(super) fn wasmtime(&self) -> &wasmtime::Engine {
         &self.0.wasmtime
     }
@@ -211,4 +217,21 @@ fn start_clock(engine: &wasmtime::Engine) -> Result<(), LoadError> {
         })
         .map(drop)
         .map_err(|error| LoadError::Engine(format!("cannot start its clock: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_compiled_without_the_pool_runs_with_it() {
+        // A child process with bounded address space has no pool, and compiles for one that has.
+        let pooled = Engine::new(&EngineSettings { instances: 2, memory_mib: 64 }).expect("an engine");
+        assert!(pooled.pooled());
+        let on_demand = wasmtime::Engine::new(&base_config()).expect("an engine");
+        let compiled =
+            on_demand.precompile_component(&wat::parse_str("(component)").expect("text")).expect("compiled");
+        // SAFETY: made by this program, a moment ago.
+        unsafe { wasmtime::component::Component::deserialize(pooled.wasmtime(), &compiled) }.expect("loaded");
+    }
 }

@@ -157,13 +157,9 @@ impl Runtime {
     async fn run_within(&self, hook: Hook, subject: Subject, wall: Duration) -> Result<Ran, Failure> {
         let name = hook.name();
         let (_turn, slots) = self.permits(name, wall).await?;
-        let (mut store, mut instance, calls) = match slots {
-            Slots::Held(warm) => {
-                (warm.store, Some(warm.instance), Kept { calls: warm.calls, slots: warm.slots })
-            }
-            Slots::Free(slots) => {
-                (new_store(&self.engine, self.identity.clone()), None, Kept { calls: 0, slots })
-            }
+        let (mut store, mut instance, calls, slots) = match slots {
+            Slots::Held(warm) => (warm.store, Some(warm.instance), warm.calls, warm.slots),
+            Slots::Free(slots) => (new_store(&self.engine, self.identity.clone()), None, 0, slots),
         };
         let work = async {
             let ready = match instance {
@@ -206,20 +202,23 @@ impl Runtime {
             documents: std::mem::replace(&mut state.documents, Documents::new(self.identity.json_limits)),
         };
         if let Some(instance) = instance {
-            self.keep(Warm { store, instance, calls: calls.calls + 1, slots: calls.slots });
+            self.keep(Warm { store, instance, calls: calls + 1, slots });
         }
         Ok(ran)
     }
 
     /// Waits for a turn of this filter and for room in the pool, at most as long as a hook may take.
     async fn permits(&self, name: &str, wall: Duration) -> Result<(OwnedSemaphorePermit, Slots), Failure> {
+        if let Some(permits) = self.free_now() {
+            return Ok(permits);
+        }
         let wait = async {
-            let turn = self.concurrent.clone().acquire_owned().await;
+            let turn = self.concurrent.clone().acquire_owned().await?;
             if let Some(warm) = self.warm_one() {
-                return turn.map(|turn| (turn, Slots::Held(warm)));
+                return Ok((turn, Slots::Held(warm)));
             }
-            let slots = self.engine.slots().clone().acquire_many_owned(self.weight).await;
-            turn.and_then(|turn| Ok((turn, Slots::Free(slots?))))
+            let slots = self.engine.slots().clone().acquire_many_owned(self.weight).await?;
+            Ok::<_, tokio::sync::AcquireError>((turn, Slots::Free(slots)))
         };
         match tokio::time::timeout(wall, wait).await {
             Ok(Ok(permits)) => Ok(permits),
@@ -237,6 +236,16 @@ impl Runtime {
                 ),
             }),
         }
+    }
+
+    /// The usual case, without a timer.
+    fn free_now(&self) -> Option<(OwnedSemaphorePermit, Slots)> {
+        let turn = self.concurrent.clone().try_acquire_owned().ok()?;
+        if let Some(warm) = self.warm_one() {
+            return Some((turn, Slots::Held(warm)));
+        }
+        let slots = self.engine.slots().clone().try_acquire_many_owned(self.weight).ok()?;
+        Some((turn, Slots::Free(slots)))
     }
 
     fn warm_one(&self) -> Option<Warm> {
@@ -301,14 +310,10 @@ impl Runtime {
     }
 }
 
+/// Room in the pool, with or without an instance in it already.
 enum Slots {
     Held(Warm),
     Free(OwnedSemaphorePermit),
-}
-
-struct Kept {
-    calls: u32,
-    slots: OwnedSemaphorePermit,
 }
 
 /// Calls one exported function.

@@ -85,7 +85,8 @@ pub(super) fn new_store(engine: &Engine, identity: Arc<Identity>) -> Store<State
     store.set_max_component_handles(HANDLES);
     store.set_epoch_deadline(1);
     // Yielding at every tick keeps the executor's other tasks quick, and lets the wall-clock
-    // timeout around the hook be seen.
+    // timeout around the hook be seen. Tokio's own yield lets sockets be looked at in between;
+    // wasmtime's would put this task right back into the queue, 61 times before that.
     store.epoch_deadline_callback(|mut store| {
         let budget = &mut store.data_mut().budget;
         budget.ticks += 1;
@@ -95,7 +96,7 @@ pub(super) fn new_store(engine: &Engine, identity: Arc<Identity>) -> Store<State
                 format!("it used up its CPU time (`limits.cpu_ms: {}`)", budget.limits.cpu_ms),
             ));
         }
-        Ok(UpdateDeadline::Yield(1))
+        Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
     });
     store
 }
@@ -282,6 +283,16 @@ impl ResourceLimiter for Memory {
         }
         self.elements = sum;
         Ok(true)
+    }
+
+    fn memory_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
+        self.starved = true;
+        Ok(())
+    }
+
+    fn table_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
+        self.starved = true;
+        Ok(())
     }
 
     // The counts below are those that one component may need in the pool.

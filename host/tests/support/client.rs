@@ -272,9 +272,8 @@ impl Pending {
             if message.get("method").is_none() {
                 // Reads to the end, so that the connection can be used again.
                 if self.response.is_stream() {
-                    while let Some(after) = self.next() {
-                        panic!("something came after the answer: {after}");
-                    }
+                    let after = self.next();
+                    assert!(after.is_none(), "something came after the answer: {after:?}");
                 }
                 return Some(message);
             }

@@ -169,8 +169,11 @@ impl Read for Response {
             Body::UntilClose => self.reader.read(buffer),
             Body::Sized(left) => {
                 let most = buffer.len().min(*left);
+                if most == 0 {
+                    return Ok(0); // even an empty read would wait for the next byte
+                }
                 let read = self.reader.read(&mut buffer[..most])?;
-                if read == 0 && most > 0 {
+                if read == 0 {
                     return Err(io::ErrorKind::UnexpectedEof.into());
                 }
                 *left -= read;

@@ -71,9 +71,13 @@ fn split<'a>(module: &'a [u8], plugin: &str) -> Result<(Vec<u8>, Vec<CustomSecti
                 return Err(refuse("it is a component already, and cargo should have made a module".into()));
             }
             Payload::CustomSection(section) if section.name().starts_with(OWN_SECTIONS) => {
+                // White space of a checked-in file need not travel with every copy of the plugin.
+                let json: serde_json::Value = serde_json::from_slice(section.data()).map_err(|error| {
+                    refuse(format!("its section {} is not JSON: {error}", section.name()))
+                })?;
                 own.push(CustomSection {
                     name: Cow::Borrowed(section.name()),
-                    data: Cow::Borrowed(section.data()),
+                    data: Cow::Owned(json.to_string().into_bytes()),
                 });
                 continue;
             }
@@ -127,5 +131,58 @@ where
     match text {
         Some(text) => Ok(AddMetadataField::Set(text.parse().map_err(Into::into)?)),
         None => Ok(AddMetadataField::Keep),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn about() -> About {
+        About { name: "deny".into(), version: "1.2.3".into(), ..About::default() }
+    }
+
+    fn refusal(wat: &str) -> String {
+        componentize(&wat::parse_str(wat).unwrap(), &about()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_cannot_be_a_plugin_is_refused_with_its_name() {
+        let preview1 = refusal(r#"(module (import "wasi_snapshot_preview1" "fd_write" (func)))"#);
+        assert!(preview1.starts_with("deny imports `fd_write` from WASI preview 1"), "{preview1}");
+        assert!(refusal("(component)").contains("a component already"));
+        let other = refusal(r#"(module (import "env" "puts" (func)))"#);
+        assert!(other.starts_with("deny is not a Lockgate plugin: "), "{other}");
+        let section = refusal(r#"(module (@custom "lockgate:config-schema" "{"))"#);
+        assert!(section.contains("lockgate:config-schema is not JSON"), "{section}");
+        let module = wat::parse_str("(module (memory 1))").unwrap();
+        let cut = componentize(&module[..module.len() - 1], &about()).unwrap_err().to_string();
+        assert!(cut.starts_with("deny is not a Lockgate plugin: "), "{cut}");
+    }
+
+    #[test]
+    fn own_sections_move_to_the_component_and_others_stay() {
+        let module = wat::parse_str(
+            r#"(module (memory (export "memory") 1)
+                 (@custom "lockgate:config-schema" "{ \"type\": 1 }") (@custom "other" "x"))"#,
+        )
+        .unwrap();
+        let component = componentize(&module, &about()).unwrap();
+        let mut depth = 0;
+        let mut found = Vec::new();
+        for payload in Parser::new(0).parse_all(&component) {
+            match payload.unwrap() {
+                Payload::Version { .. } => depth += 1,
+                Payload::End(_) => depth -= 1,
+                Payload::CustomSection(section) => {
+                    found.push((depth, section.name().to_owned(), section.data().to_vec()));
+                }
+                _ => {}
+            }
+        }
+        assert!(found.contains(&(1, "lockgate:config-schema".into(), b"{\"type\":1}".to_vec())));
+        assert!(found.contains(&(1, "version".into(), b"1.2.3".to_vec())));
+        assert_eq!(found.iter().filter(|(_, name, _)| name == "lockgate:config-schema").count(), 1);
+        assert!(found.iter().any(|(depth, name, _)| name == "other" && *depth == 2));
     }
 }

@@ -64,7 +64,6 @@ pub fn build(dir: &Path, options: &Options, progress: &mut dyn FnMut(&str)) -> R
         let component = componentize(&bytes, &package.about())?;
         write(&path, &component)?;
         let size = component.len() as u64;
-        progress(&format!("{} ({} KB)", path.display(), size.div_ceil(1000)));
         built.push(Built { name: package.name.clone(), path, size });
     }
     Ok(built)

@@ -91,8 +91,8 @@ fn install_debian(progress: &mut dyn FnMut(&str)) -> Result<(), String> {
     if !root || !Path::new("/usr/bin/apt-get").exists() {
         return Err("Debian's Rust cannot be installed (not root on Debian)".to_owned());
     }
-    let known = |package: &&str| run("apt-cache", &["show", package]).is_ok_and(|o| o.status.success());
-    if !DEBIAN_PACKAGES.iter().all(|package| known(&package)) {
+    let known = |package: &str| run("apt-cache", &["show", package]).is_ok_and(|o| o.status.success());
+    if !DEBIAN_PACKAGES.iter().all(|package| known(package)) {
         progress("refreshing the list of Debian packages: apt-get update");
         let _ = run("apt-get", &["update"]);
     }

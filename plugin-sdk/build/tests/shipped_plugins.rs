@@ -3,6 +3,8 @@
 //! The first run compiles the standard library for WebAssembly where rustup has no target; without a
 //! toolchain the test fails and says how to get one.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may panic, and its functions are part of it")]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -11,16 +13,20 @@ use lockgate_plugin_build::{Built, build_all};
 use wasmparser::{Parser, Payload};
 use wit_component::DecodedWasm;
 
-/// Hooks and imported interfaces (of `lockgate:plugin`) that each shipped plugin may have.
+/// Hooks and imported interfaces (of `lockgate:plugin`) of each shipped plugin. All import `log`: the SDK
+/// reports panics there.
 const EXPECTED: [(&str, &[&str], &[&str]); 4] = [
-    ("api-key-auth", &["lifecycle", "authenticate"], &["types", "documents", "context", "clock"]),
-    ("header-inject", &["lifecycle", "upstream"], &["types", "documents", "context", "secrets"]),
-    ("redact", &["lifecycle", "response"], &["types", "documents", "context"]),
-    ("tool-filter", &["lifecycle", "catalog", "access"], &["types", "documents", "context"]),
+    ("api-key-auth", &["lifecycle", "authenticate"], &["types", "context", "log", "clock"]),
+    ("header-inject", &["lifecycle", "upstream"], &["types", "context", "log", "secrets"]),
+    ("redact", &["lifecycle", "response"], &["types", "documents", "context", "log"]),
+    ("tool-filter", &["lifecycle", "catalog", "access"], &["types", "context", "log"]),
 ];
 
 /// Above this a shipped plugin is no longer a small example.
 const MAX_SIZE: u64 = 150_000;
+
+/// `redact` carries an engine for regular expressions.
+const MAX_SIZE_REDACT: u64 = 180_000;
 
 fn built() -> &'static [Built] {
     static BUILT: OnceLock<Vec<Built>> = OnceLock::new();
@@ -70,7 +76,8 @@ fn they_are_all_there_and_small() {
     names.sort_unstable();
     assert_eq!(names, EXPECTED.map(|(name, ..)| name));
     for built in built() {
-        assert!(built.size < MAX_SIZE, "{} has {} bytes", built.name, built.size);
+        let limit = if built.name == "redact" { MAX_SIZE_REDACT } else { MAX_SIZE };
+        assert!(built.size < limit, "{} has {} bytes", built.name, built.size);
     }
 }
 

@@ -52,6 +52,15 @@
 //! - **`HashMap` is not random here.** On `wasm32-unknown-unknown` the standard library seeds it with
 //!   a constant. Use `BTreeMap` for keys that come from callers, and [`random`] for random numbers.
 
+#![cfg_attr(
+    not(target_arch = "wasm32"),
+    allow(
+        clippy::needless_question_mark,
+        clippy::useless_conversion,
+        reason = "in a plugin these convert from the bindings; the fakes have the SDK's own types"
+    )
+)]
+
 mod call;
 mod config;
 mod document;
@@ -113,6 +122,11 @@ pub use verdict::{AccessError, ExchangeVerdict, Failure, Rejection, Verdict};
 ///
 /// [`testing::assert_config_schema`] keeps the schema file equal to the type.
 pub use lockgate_plugin_macros::export;
+
+/// The guide's code compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+mod guide {}
 
 /// Everything a filter usually needs.
 pub mod prelude {

@@ -1,5 +1,7 @@
 //! The SDK carries its own copy of the contract, so that it works when published.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic, and its functions are part of it")]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 

@@ -83,12 +83,15 @@ impl Config {
             let replace = pattern.replace.unwrap_or_else(|| self.replacement.replace('$', "$$"));
             patterns.push(Pattern { regex, replace });
         }
+        // Not through `serde_json::Value`, which would be a tenth of the plugin.
+        let replacement = serde_json::to_string(&self.replacement)
+            .map_err(|error| Failure::config("replacement", error))?;
         Ok(Redact {
             names: self.names.into_iter().map(Glob::new).collect(),
             in_results,
             in_errors,
             patterns,
-            replacement: serde_json::Value::from(self.replacement).to_string(),
+            replacement,
         })
     }
 }

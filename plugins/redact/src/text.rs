@@ -1,5 +1,7 @@
 //! Patterns in strings, and in the JSON that strings may hold.
 
+use std::borrow::Cow;
+
 use regex_lite::Regex;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -28,8 +30,9 @@ fn replace_all(text: &str, patterns: &[Pattern]) -> Option<String> {
     let mut changed: Option<String> = None;
     for Pattern { regex, replace } in patterns {
         let current = changed.as_deref().unwrap_or(text);
-        if regex.is_match(current) {
-            changed = Some(regex.replace_all(current, replace.as_str()).into_owned());
+        // Borrowed if nothing matched: to ask first would search twice.
+        if let Cow::Owned(replaced) = regex.replace_all(current, replace.as_str()) {
+            changed = Some(replaced);
         }
     }
     changed.filter(|changed| changed != text)
@@ -46,9 +49,10 @@ fn redact_json(text: &str, patterns: &[Pattern]) -> Option<String> {
     let mut edits = Vec::new();
     for string in strings {
         let Ok(value) = serde_json::from_str::<String>(string) else { continue };
-        if let Some(changed) = replace_all(&value, patterns) {
+        let changed = replace_all(&value, patterns).and_then(|changed| serde_json::to_string(&changed).ok());
+        if let Some(changed) = changed {
             let at = string.as_ptr().addr() - start;
-            edits.push((at..at + string.len(), serde_json::Value::from(changed).to_string()));
+            edits.push((at..at + string.len(), changed));
         }
     }
     if edits.is_empty() { None } else { Some(splice(text, edits.into_iter())) }

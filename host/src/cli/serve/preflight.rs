@@ -8,7 +8,7 @@ use anyhow::bail;
 use futures_util::future::join_all;
 
 use super::super::probe::probe;
-use super::super::seam::Stack;
+use super::super::stack::Stack;
 use crate::config::{Loaded, Server};
 
 /// Connects to servers with `required: true`, and warns of commands that cannot be started. Other

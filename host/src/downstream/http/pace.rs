@@ -161,10 +161,10 @@ mod tests {
         assert!(*lock(&pace.phase) == Phase::Busy, "a body is no head");
         drop(busy);
         assert_eq!(waited(&pace).await, 90);
+        drop(pace.begin());
         let (_, waited) = tokio::join!(
             async {
                 tokio::time::sleep(Duration::from_secs(30)).await;
-                pace.begin();
                 pace.bytes_came();
                 tokio::time::sleep(Duration::from_secs(5)).await;
                 pace.bytes_came();

@@ -77,15 +77,15 @@ async fn a_silent_session_ends_and_one_that_shows_signs_does_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn thirty_thousand_abandoned_sessions_leave_nothing() {
+async fn three_thousand_abandoned_sessions_leave_nothing() {
     let books = Books::new(|config| {
-        config.limits.sessions = 30_000;
+        config.limits.sessions = 3_000;
         config.limits.session_idle_seconds = 30;
     });
-    for _ in 0..30_000 {
+    for _ in 0..3_000 {
         books.open().await;
     }
-    assert_eq!(books.sessions.count(), 30_000);
+    assert_eq!(books.sessions.count(), 3_000);
     assert!(books.sessions.room(None, &books.limits).is_none(), "full");
     seconds(60).await;
     assert_eq!(books.sessions.count(), 0);

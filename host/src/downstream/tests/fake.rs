@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{Mutex, Semaphore, mpsc};
 
 use crate::config::{Config, Server};
-use crate::downstream::endpoint::{Endpoint, Standing};
+use crate::downstream::endpoint::{Endpoint, Opened, Standing};
 use crate::filter::{Caller, Principal, RequestHead};
 use crate::gateway::{Authenticated, Refusal};
 use crate::jsonrpc::{Kind, Message};
@@ -102,7 +102,7 @@ impl Endpoint for Fake {
         async move { outcome }.boxed()
     }
 
-    fn open(&self, opening: Opening) -> BoxFuture<'_, Result<(Arc<dyn Standing>, Bytes), Message>> {
+    fn open(&self, opening: Opening) -> BoxFuture<'_, Opened> {
         let shared = self.shared.clone();
         async move {
             let params: serde_json::Value = serde_json::from_slice(&opening.params).expect("JSON");

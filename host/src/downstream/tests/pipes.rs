@@ -158,7 +158,7 @@ async fn the_end_of_input_lets_calls_finish_and_ends_the_session() {
     pipes.input.shutdown().await.expect("open");
     pipes.shared.gate.add_permits(1);
     assert_eq!(pipes.hear().await["result"]["passed"], true);
-    pipes.serving.await.expect("no panic");
+    (&mut pipes.serving).await.expect("no panic");
     pipes.until("closed").await;
 }
 

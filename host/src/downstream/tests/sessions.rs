@@ -197,7 +197,7 @@ async fn other_notifications_reach_the_server_and_the_handshake_does_not() {
 
 #[tokio::test]
 async fn shutdown_lets_calls_finish_and_ends_everything() {
-    let site = Site::new().await;
+    let mut site = Site::new().await;
     let id = site.initialize(&[]).await;
     let headers = [POST, &[("Mcp-Session-Id", id.as_str())]].concat();
     let mut listening = site.connect().await;
@@ -211,13 +211,13 @@ async fn shutdown_lets_calls_finish_and_ends_everything() {
     assert!(tokio::net::TcpStream::connect(site.address).await.is_err(), "nobody new is let in");
     site.shared.gate.add_permits(1);
     assert_eq!(calling.answer().await.json()["result"]["passed"], true);
-    site.serving.await.expect("no panic");
+    (&mut site.serving).await.expect("no panic");
     site.until("closed").await;
 }
 
 #[tokio::test]
 async fn shutdown_waits_no_longer_than_the_drain_time() {
-    let site = Site::with(false, |config| config.limits.drain_seconds = 0).await;
+    let mut site = Site::with(false, |config| config.limits.drain_seconds = 0).await;
     let id = site.initialize(&[]).await;
     let mut calling = site.connect().await;
     calling
@@ -225,6 +225,6 @@ async fn shutdown_waits_no_longer_than_the_drain_time() {
         .await;
     site.until("call gate").await;
     site.shutdown.cancel();
-    site.serving.await.expect("no panic");
+    (&mut site.serving).await.expect("no panic");
     site.until("closed").await;
 }

@@ -258,7 +258,7 @@ fn model(tree: &mut Value, at: &str, new: Option<&Value>) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(150))]
 
     #[test]
     fn reads_are_those_of_a_tree(json in value()) {

@@ -127,6 +127,20 @@ fn what_a_message_lacks_is_made_or_left() {
 }
 
 #[test]
+fn white_space_around_values_is_left_out() {
+    let request = Message::request(b" 1\n", "m", Some(b" { \"a\" : 1 }\n"));
+    assert_eq!(text(&request), r#"{"jsonrpc":"2.0","id":1,"method":"m","params":{ "a" : 1 }}"#);
+    let changed = request.with_id(b"\t2 ").with_param("a", b" 3 ").with_meta("b", Some(b"\n4"));
+    assert_eq!(
+        text(&changed),
+        r#"{"jsonrpc":"2.0","id":2,"method":"m","params":{ "a" : 3,"_meta":{"b":4} }}"#
+    );
+    let result =
+        Message::response(b"1", b" {}\r\n").with_result_member("a", Some(b" [1] ")).with_error(b" {} ");
+    assert_eq!(text(&result), r#"{"jsonrpc":"2.0","id":1,"error":{}}"#);
+}
+
+#[test]
 fn stamping_replaces_and_never_adds_a_second() {
     let list = message(r#"{"jsonrpc":"2.0","id":1,"result":{"t\u0074lMs":5,"tools":[]}}"#);
     let stamped =

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::decide::{Chain, Slot};
 use super::{AssembleError, Assembly, State};
+use crate::filter::Hooks;
 use crate::filter::placed::Placed;
 use crate::plugin::load::StartKind;
 
@@ -27,6 +28,9 @@ pub struct Status {
     pub file: Option<PathBuf>,
     /// Whether the configuration lists it.
     pub listed: bool,
+    /// What serves implements these hooks; none if nothing serves.
+    #[serde(skip)]
+    pub hooks: Hooks,
     /// How its instances start.
     pub start: Option<StartKind>,
     /// Whether that is what was asked for.
@@ -84,7 +88,7 @@ pub(super) fn report(
 ) -> Result<Assembly, AssembleError> {
     let problems = problems(&chain);
     if !problems.is_empty() {
-        return Err(AssembleError { problems });
+        return Err(AssembleError { problems, statuses: chain.slots.iter().map(status).collect() });
     }
     let mut teller = Teller { told: &mut state.told, current: BTreeSet::new(), notices: Vec::new() };
     for (placed, reason) in &chain.detached {
@@ -221,6 +225,7 @@ fn status(slot: &Slot) -> Status {
         sha256: placed.map(|placed| hex::encode(placed.sha256)),
         file: slot.file.clone(),
         listed: slot.listed,
+        hooks: placed.map(|placed| placed.hooks).unwrap_or_default(),
         start: slot.serving.as_ref().map(|serving| serving.start.clone()),
         health,
     }

@@ -108,6 +108,11 @@ async fn a_start_without_a_listed_filter_is_refused_and_names_all_of_them() {
         assert!(error.contains(part), "{error}");
     }
     assert_eq!(error.lines().count(), 3, "{error}");
+    bench.put("auth.wasm", plugin(&["authenticate"], "1"));
+    let error = bench.plugins.assemble(&bench.config).await.err().unwrap();
+    assert_eq!((error.problems.len(), error.statuses.len()), (2, 4), "`redactt` is attached");
+    let auth = &error.statuses[1];
+    assert!(auth.hooks.authenticate && auth.health == Health::Serving, "{auth:?}");
     bench.config.plugins.dir = None;
     bench.list(&["redact"]);
     assert!(bench.refused().await.contains("`plugins.dir` is not set"));

@@ -37,6 +37,10 @@ impl ComponentLoader {
     async fn load_component(&self, candidate: Candidate) -> Result<Loaded, LoadError> {
         let inspection = inspected(&candidate).await?;
         check_wiring(&candidate, &inspection)?;
+        let (wanted, most) = (candidate.limits.memory_mib, self.0.engine_settings.memory_mib);
+        if wanted > most {
+            return Err(LoadError::Memory { wanted, most });
+        }
         let (artifact, start) = match self.cached(&candidate).await? {
             Some((artifact, start)) => match self.start(&candidate, artifact, &start).await {
                 Ok(filter) => return Ok(Loaded { filter, inspection, start }),
@@ -133,3 +137,6 @@ async fn inspected(candidate: &Candidate) -> Result<Arc<Inspection>, LoadError> 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, LoadError> {
     tokio::task::spawn_blocking(work).await.map_err(|error| LoadError::Machine(error.to_string()))
 }
+
+#[cfg(test)]
+mod tests;

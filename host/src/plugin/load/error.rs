@@ -83,6 +83,17 @@ pub enum LoadError {
         /// The plugin.
         plugin: String,
     },
+    /// More memory than the engine was made for.
+    #[error(
+        "its `limits.memory_mib` is {wanted} and the engine was started for {most}; list the filter under \
+         `filters:` with that limit and restart Lockgate, or lower it"
+    )]
+    Memory {
+        /// What the filter asks for, in MiB.
+        wanted: u32,
+        /// What there can be, in MiB.
+        most: u32,
+    },
     /// A granted secret that does not exist.
     #[error("it is granted the secret `{0}`, which is not under `secrets:`")]
     UnknownSecret(String),

@@ -10,6 +10,9 @@ use super::{Prepared, limits};
 use crate::plugin::load::StartKind;
 use crate::wasm;
 
+/// Instances of the engine that only prepares: one is needed, a large plugin counts for several.
+const INSTANCES: u32 = 8;
+
 /// The subcommand `plugin-prepare`: reads a request on stdin, writes the artifact to the file that it
 /// names and one line to stdout. Ends when stdin closes, so that it never outlives who asked.
 pub fn run_prepare() -> ExitCode {
@@ -41,8 +44,9 @@ pub fn run_prepare() -> ExitCode {
 
 fn answer(request: &Request, plugin: &[u8]) -> Result<StartKind, Refusal> {
     let machine = |error: &dyn std::fmt::Display| Refusal::Machine(error.to_string());
-    let settings =
-        wasm::EngineSettings { instances: request.engine_instances, memory_mib: request.engine_memory_mib };
+    // What is compiled does not depend on how many will run, and address space is bounded here.
+    let instances = request.engine_instances.min(INSTANCES);
+    let settings = wasm::EngineSettings { instances, memory_mib: request.engine_memory_mib };
     let engine = wasm::Engine::new(&settings).map_err(|error| machine(&error))?;
     let prepared = prepare(&engine, request, plugin)?;
     let file = std::fs::OpenOptions::new().write(true).truncate(true).open(&request.artifact);

@@ -105,7 +105,16 @@ impl Inner {
 
 /// The beginning of an error's text, if it is one that a person can read.
 fn said(text: &str) -> String {
-    let text = text.trim();
+    #[derive(serde::Deserialize)]
+    struct Answer {
+        error: Inside,
+    }
+    #[derive(serde::Deserialize)]
+    struct Inside {
+        message: String,
+    }
+    let answer = serde_json::from_str::<Answer>(text);
+    let text = answer.as_ref().map_or(text, |answer| answer.error.message.as_str()).trim();
     if text.is_empty() || text.starts_with('<') {
         return String::new();
     }
@@ -122,11 +131,11 @@ pub(super) fn address(url: &str) -> Result<(Uri, String), String> {
     };
     let bad = |what: &str| Err(format!("its `url` ({shown}) {what}"));
     let without_fragment = url.split('#').next().unwrap_or_default();
-    let Ok(uri) = without_fragment.parse::<Uri>() else { return bad("is no URL") };
-    match uri.scheme_str() {
-        Some("http" | "https") => {}
-        _ => return bad("does not begin with http:// or https://"),
+    let scheme = url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+    if !matches!(scheme.as_deref(), Some("http" | "https")) {
+        return bad("does not begin with http:// or https://");
     }
+    let Ok(uri) = without_fragment.parse::<Uri>() else { return bad("is no URL") };
     match uri.authority() {
         Some(authority) if authority.as_str().contains('@') => {
             bad("has credentials in it; use a secret and the filter `header-inject`, or `headers`")

@@ -8,22 +8,34 @@ use super::super::bindings::lockgate::plugin::log::{Host, Level};
 use super::super::filter::Identity;
 use super::super::store::State;
 
+/// A line costs time stamp, level and name besides its text, so empty ones are bounded as well: 1,024
+/// lines of the default 64 KiB.
+const BYTES_PER_LINE: u32 = 64;
+
 /// Where the lines of one instance go: `tracing`, target `plugin`.
 pub(in super::super) struct LogSink {
     identity: Arc<Identity>,
     left: AtomicU32,
+    lines: AtomicU32,
     dropped: AtomicU64,
 }
 
 impl LogSink {
     pub(in super::super) fn new(identity: Arc<Identity>) -> LogSink {
-        let left = AtomicU32::new(identity.limits.log_bytes);
-        LogSink { identity, left, dropped: AtomicU64::new(0) }
+        let sink = LogSink {
+            identity,
+            left: AtomicU32::default(),
+            lines: AtomicU32::default(),
+            dropped: AtomicU64::default(),
+        };
+        sink.refill();
+        sink
     }
 
     /// A new hook, a new allowance.
     pub(in super::super) fn refill(&self) {
         self.left.store(self.identity.limits.log_bytes, Ordering::Relaxed);
+        self.lines.store(self.identity.limits.log_bytes / BYTES_PER_LINE, Ordering::Relaxed);
     }
 
     /// Says how much was dropped in this hook, in one line, and counts it.
@@ -53,6 +65,14 @@ impl LogSink {
 
     /// One line.
     pub(super) fn line(&self, level: Level, message: &str, fields: &[(String, String)]) {
+        let lines = self.lines.load(Ordering::Relaxed);
+        if lines == 0 {
+            let bytes =
+                message.len() + fields.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
+            self.dropped.fetch_add(bytes.max(1) as u64, Ordering::Relaxed);
+            return;
+        }
+        self.lines.store(lines - 1, Ordering::Relaxed);
         let admitted = self.admit(message.len());
         let text = escaped(cut(message, admitted));
         let mut rest = String::new();

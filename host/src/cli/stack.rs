@@ -1,0 +1,236 @@
+//! Configuration, plugins and gateway put together: what the commands command.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::future::BoxFuture;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, Loaded};
+use crate::downstream::endpoint::Served;
+use crate::downstream::http::{HttpFront, Readiness};
+use crate::downstream::stdio::serve_stdio;
+use crate::filter::explain::{Explanation, explain};
+use crate::filter::placed::Placed;
+use crate::filter::{CallView, Hooks, Principal, Rejection};
+use crate::gateway::Gateway;
+use crate::plugin::assembly::{Assembly, Health, Level, Notice, Plugins, Status};
+use crate::plugin::watch::{Trigger, Watch};
+use crate::proxy::{Filtered, method_kinds};
+use crate::upstream::{ExchangeDraft, Outgoing, Upstreams};
+
+mod reload;
+
+/// One filter of the chain, as far as people are concerned.
+#[derive(Clone, Debug)]
+pub struct FilterReport {
+    /// The filter.
+    pub name: String,
+    /// Its plugin.
+    pub plugin: String,
+    /// The plugin's version, if it tells.
+    pub version: Option<String>,
+    /// The plugin's file, if there is one.
+    pub file: Option<PathBuf>,
+    /// What it implements.
+    pub hooks: Hooks,
+    /// Why it is not what was asked for, if so.
+    pub problem: Option<String>,
+}
+
+/// One `lockgate`, put together.
+pub struct Stack {
+    gateway: Arc<Gateway>,
+    /// None where the configuration names no directory: then nothing can ever be loaded.
+    plugins: Option<Arc<Plugins>>,
+    problems: Vec<String>,
+    filters: Vec<FilterReport>,
+    degraded: Arc<Mutex<bool>>,
+    trigger: Mutex<Option<Trigger>>,
+    ended: CancellationToken,
+}
+
+impl Stack {
+    /// Loads the plugins. A chain that cannot be had is no error here: [`Stack::problems`] says why,
+    /// and the stack has no filters then, so it must not serve.
+    pub async fn assemble(loaded: &Loaded) -> Stack {
+        let config = Arc::new(loaded.config.clone());
+        let mut stack = Stack {
+            gateway: Gateway::new(Arc::clone(&config), Vec::new()),
+            plugins: None,
+            problems: Vec::new(),
+            filters: Vec::new(),
+            degraded: Arc::default(),
+            trigger: Mutex::default(),
+            ended: CancellationToken::new(),
+        };
+        if config.plugins.dir.is_none() {
+            return stack;
+        }
+        let plugins = match Plugins::open(&config) {
+            Ok(plugins) => plugins,
+            Err(error) => {
+                stack.problems.push(format!("plugins cannot be loaded: {error}"));
+                return stack;
+            }
+        };
+        match plugins.assemble(&config).await {
+            Ok(assembly) => {
+                tell(&assembly.notices);
+                stack.take(&config, &assembly);
+            }
+            Err(error) => stack.problems = error.problems,
+        }
+        stack.plugins = Some(Arc::new(plugins));
+        stack
+    }
+
+    fn take(&mut self, config: &Arc<Config>, assembly: &Assembly) {
+        self.filters = assembly.statuses.iter().map(|status| report(status, &assembly.filters)).collect();
+        self.degraded = Arc::new(Mutex::new(is_degraded(&assembly.statuses)));
+        if !assembly.filters.is_empty() {
+            self.gateway = Gateway::new(Arc::clone(config), assembly.filters.clone());
+        }
+    }
+
+    /// Why the chain cannot be had: each names filter and file, what is wrong and what to do.
+    pub fn problems(&self) -> &[String] {
+        &self.problems
+    }
+
+    /// The chain as it was put together, in its order.
+    pub fn filters(&self) -> &[FilterReport] {
+        &self.filters
+    }
+
+    /// Whether any filter establishes who calls.
+    pub fn authenticates(&self) -> bool {
+        !self.gateway.snapshot().authenticate().is_empty()
+    }
+
+    /// The connections to the servers.
+    pub fn upstreams(&self) -> &Upstreams {
+        self.gateway.upstreams()
+    }
+
+    /// The `upstream` filters for exchanges that Lockgate makes for itself.
+    pub fn outgoing(&self, server: &str) -> Arc<dyn Outgoing> {
+        match self.gateway.snapshot().chain(server) {
+            Some(chain) => Arc::new(Filtered {
+                server: Arc::from(server),
+                chain: Arc::clone(chain),
+                method: Arc::from("initialize"),
+                call: None,
+                principal: None,
+            }),
+            None => Arc::new(Unfiltered),
+        }
+    }
+
+    /// Which filters a call passes, in their order, and why.
+    pub fn explain(&self, server: &str, method: &str, name: Option<&str>) -> Vec<Explanation> {
+        let all = method_kinds();
+        let kinds = all.iter().find(|(known, _)| *known == method).map_or(&[][..], |(_, kinds)| kinds);
+        explain(self.gateway.snapshot().filters(), server, method, name, kinds, &all)
+    }
+
+    /// Watches the plugins from now on, and puts what changes into service.
+    pub fn watch(&self, loaded: Arc<Loaded>) {
+        let Some(plugins) = self.plugins.clone() else { return };
+        let settings = &loaded.config.plugins;
+        let watch = Watch::new(settings.dir.as_deref(), settings.watch);
+        *self.trigger.lock().unwrap_or_else(PoisonError::into_inner) = Some(watch.trigger());
+        let reloading = reload::Reloading {
+            gateway: Arc::clone(&self.gateway),
+            plugins,
+            loaded,
+            degraded: Arc::clone(&self.degraded),
+        };
+        let ended = self.ended.clone();
+        tokio::spawn(async move { ended.run_until_cancelled(reloading.run(watch)).await });
+    }
+
+    /// Looks at configuration and plugins again, as after SIGHUP.
+    pub fn look_again(&self) {
+        match &*self.trigger.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(trigger) => trigger.look_again(),
+            None => tracing::warn!("nothing to look at again: `plugins.dir` is not set"),
+        }
+    }
+
+    /// Serves clients over HTTP until `shutdown`, then drains.
+    pub async fn serve_http(&self, listener: TcpListener, shutdown: CancellationToken) {
+        let degraded = Arc::clone(&self.degraded);
+        let readiness = move || {
+            let degraded = *degraded.lock().unwrap_or_else(PoisonError::into_inner);
+            // What serves is the last good version: traffic may come, and somebody should look.
+            Readiness { ready: true, status: if degraded { "degraded" } else { "ready" }.to_owned() }
+        };
+        let front = HttpFront::new(Arc::new(Served(Arc::clone(&self.gateway)))).readiness(readiness);
+        front.serve(listener, shutdown).await;
+    }
+
+    /// Serves one client over stdin and stdout until it is gone, or `shutdown`.
+    pub async fn serve_stdio(&self, server: &str, shutdown: CancellationToken) {
+        let (input, output) = (tokio::io::stdin(), tokio::io::stdout());
+        serve_stdio(Arc::clone(&self.gateway), server, input, output, shutdown).await;
+    }
+
+    /// Ends all connections and child processes, and stops watching.
+    pub async fn close(&self) {
+        self.ended.cancel();
+        self.gateway.upstreams().shutdown().await;
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        self.ended.cancel();
+    }
+}
+
+fn report(status: &Status, filters: &[Arc<Placed>]) -> FilterReport {
+    let placed = filters.iter().find(|placed| placed.name == status.name);
+    FilterReport {
+        name: status.name.to_string(),
+        plugin: status.plugin.to_string(),
+        version: status.version.clone(),
+        file: status.file.clone(),
+        hooks: placed.map(|placed| placed.hooks).unwrap_or_default(),
+        problem: match &status.health {
+            Health::Serving => None,
+            Health::Degraded { reason, .. } | Health::Failed { reason } => Some(reason.clone()),
+        },
+    }
+}
+
+fn is_degraded(statuses: &[Status]) -> bool {
+    statuses.iter().any(|status| status.health != Health::Serving)
+}
+
+/// Logs what happened to filters, a line each.
+fn tell(notices: &[Notice]) {
+    for notice in notices {
+        match notice.level {
+            Level::Info => tracing::info!("{}", notice.text),
+            Level::Warn => tracing::warn!("{}", notice.text),
+            Level::Error => tracing::error!("{}", notice.text),
+        }
+    }
+}
+
+/// For servers that are not served: nothing is sent to them.
+struct Unfiltered;
+
+impl Outgoing for Unfiltered {
+    fn exchange(&self, _: ExchangeDraft) -> BoxFuture<'_, Result<http::HeaderMap, Rejection>> {
+        Box::pin(async { Ok(http::HeaderMap::new()) })
+    }
+    fn call(&self) -> Option<Arc<CallView>> {
+        None
+    }
+    fn principal(&self) -> Option<Arc<Principal>> {
+        None
+    }
+}

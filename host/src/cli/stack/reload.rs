@@ -1,0 +1,164 @@
+//! Puts what changes in the plugins' directory, or in the configuration's filters, into service.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::{is_degraded, tell};
+use crate::config::{Config, Loaded, load};
+use crate::filter::placed::Placed;
+use crate::gateway::Gateway;
+use crate::plugin::assembly::Plugins;
+use crate::plugin::watch::{Look, Trigger, Watch};
+
+/// What reloading works on.
+pub struct Reloading {
+    pub gateway: Arc<Gateway>,
+    pub plugins: Arc<Plugins>,
+    pub loaded: Arc<Loaded>,
+    pub degraded: Arc<Mutex<bool>>,
+}
+
+impl Reloading {
+    /// Looks whenever it is time to, for ever.
+    pub async fn run(self, mut watch: Watch) {
+        let trigger = watch.trigger();
+        let mut file = self.watch_file();
+        let mut written = self.written();
+        let mut config = self.loaded.config.clone();
+        let mut said: Vec<String> = Vec::new();
+        loop {
+            let look = tokio::select! {
+                look = watch.look() => look,
+                _ = file.look() => {
+                    let now = self.written();
+                    if now == written {
+                        continue;
+                    }
+                    written = now;
+                    Look::Asked
+                }
+            };
+            if look == Look::Asked {
+                self.plugins.forget_refusals();
+                self.read_again(&mut config).await;
+            }
+            match self.plugins.assemble(&config).await {
+                Ok(assembly) => {
+                    said.clear();
+                    tell(&assembly.notices);
+                    *self.degraded.lock().unwrap_or_else(PoisonError::into_inner) =
+                        is_degraded(&assembly.statuses);
+                    if !same(self.gateway.snapshot().filters(), &assembly.filters) {
+                        let generation = self.gateway.swap(Arc::new(config.clone()), assembly.filters);
+                        tracing::info!(generation, "filters are in service");
+                    }
+                    if let Some(pause) = assembly.look_again_in {
+                        ask_later(trigger.clone(), pause);
+                    }
+                }
+                Err(error) => {
+                    // What served before still does; a routine look need not say so every time.
+                    for problem in error.problems.iter().filter(|p| !said.contains(p)) {
+                        tracing::error!("{problem}");
+                    }
+                    said = error.problems;
+                    *self.degraded.lock().unwrap_or_else(PoisonError::into_inner) = true;
+                }
+            }
+        }
+    }
+
+    /// Watches the folder of the configuration file: editors and Kubernetes replace files.
+    fn watch_file(&self) -> Watch {
+        let folder = self.loaded.path.parent().filter(|_| self.loaded.path.is_file());
+        let folder = folder.map(|dir| if dir.as_os_str().is_empty() { Path::new(".") } else { dir });
+        Watch::new(folder, self.loaded.config.plugins.watch)
+    }
+
+    /// The file's content as it stands: signs from its folder are often about something else.
+    fn written(&self) -> Option<Vec<u8>> {
+        std::fs::read(&self.loaded.path).ok()
+    }
+
+    /// Reads the configuration file again. Filters, their secrets and attaching follow it; the rest
+    /// is said to need a restart.
+    async fn read_again(&self, config: &mut Config) {
+        let path = self.loaded.path.clone();
+        if path.as_os_str() == "-" {
+            return;
+        }
+        let loaded = match tokio::task::spawn_blocking(move || load(&path)).await {
+            Ok(Ok(loaded)) => loaded,
+            Ok(Err(error)) => {
+                for problem in &error.problems {
+                    tracing::error!("the configuration stays as it was: {}", problem.render(&error.file));
+                }
+                return;
+            }
+            // The runtime is ending.
+            Err(_) => return,
+        };
+        for warning in &loaded.warnings {
+            tracing::warn!("{}", warning.render(&loaded.path));
+        }
+        let fixed = needs_restart(&self.loaded.config, &loaded.config);
+        if !fixed.is_empty() {
+            tracing::warn!("changes of {} take effect at the next start", fixed.join(", "));
+        }
+        config.filters = loaded.config.filters;
+        config.secrets = loaded.config.secrets;
+        config.plugins.auto_attach = loaded.config.plugins.auto_attach;
+        config.plugins.max_mib = loaded.config.plugins.max_mib;
+    }
+}
+
+/// The sections that differ and are read at the start only.
+fn needs_restart(before: &Config, now: &Config) -> Vec<&'static str> {
+    let json = |config: &Config| serde_json::to_value(config).unwrap_or_default();
+    let (before, now) = (json(before), json(now));
+    ["servers", "http", "limits"]
+        .into_iter()
+        .chain(["/plugins/dir", "/plugins/watch", "/plugins/cache_dir", "/plugins/prepare_seconds"])
+        .filter(|key| {
+            let pointer = if key.starts_with('/') { (*key).to_owned() } else { format!("/{key}") };
+            before.pointer(&pointer) != now.pointer(&pointer)
+        })
+        .map(|key| match key {
+            "/plugins/dir" => "plugins.dir",
+            "/plugins/watch" => "plugins.watch",
+            "/plugins/cache_dir" => "plugins.cache_dir",
+            "/plugins/prepare_seconds" => "plugins.prepare_seconds",
+            other => other,
+        })
+        .collect()
+}
+
+fn same(before: &[Arc<Placed>], now: &[Arc<Placed>]) -> bool {
+    before.len() == now.len() && before.iter().zip(now).all(|(a, b)| Arc::ptr_eq(a, b))
+}
+
+/// Something is still being written: look at it once more when it may be done.
+fn ask_later(trigger: Trigger, pause: Duration) {
+    tokio::spawn(async move {
+        tokio::time::sleep(pause).await;
+        trigger.look_again();
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Server;
+
+    #[test]
+    fn sections_that_need_a_restart_are_named() {
+        let before = Config::default();
+        let mut now = before.clone();
+        now.filters.push(crate::config::FilterEntry::default());
+        assert_eq!(needs_restart(&before, &now), Vec::<&str>::new());
+        now.servers.insert("a".into(), Server::default());
+        now.plugins.dir = Some("x".into());
+        assert_eq!(needs_restart(&before, &now), ["servers", "plugins.dir"]);
+    }
+}

@@ -1,0 +1,8 @@
+//! Plugins that misbehave, plugins that may not run, and what well-behaved ones get.
+
+mod configure;
+mod hostile;
+mod linking;
+mod services;
+mod support;
+mod wasi;

@@ -1,0 +1,42 @@
+;; world: import lockgate:plugin/clock@0.1.0; import lockgate:plugin/random@0.1.0;
+;; world: export lockgate:plugin/lifecycle@0.1.0; export lockgate:plugin/request@0.1.0;
+;; Refuses the configuration `no`; remembers in a global and in memory how often it was configured,
+;; and what clock and chance gave it then. The request passes if it was configured exactly once and
+;; time and chance are alive now.
+(module
+  (import "lockgate:plugin/context@0.1.0" "[resource-drop]call" (func $drop (param i32)))
+  (import "lockgate:plugin/clock@0.1.0" "unix-ms" (func $now (result i64)))
+  (import "lockgate:plugin/random@0.1.0" "number" (func $number (result i64)))
+  (memory (export "memory") 1)
+  (global $times (mut i32) (i32.const 0))
+  (global $heap (mut i32) (i32.const 8192))
+  (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+    (local $at i32)
+    (local.set $at (global.get $heap))
+    (global.set $heap (i32.add (global.get $heap) (local.get 3)))
+    (local.get $at))
+  (data (i32.const 2048) "no is not a configuration")
+  (func (export "lockgate:plugin/lifecycle@0.1.0#configure") (param $at i32) (param $len i32) (result i32)
+    (global.set $times (i32.add (global.get $times) (i32.const 1)))
+    (i32.store (i32.const 4096) (i32.add (i32.load (i32.const 4096)) (i32.const 1)))
+    (i64.store (i32.const 4104) (i64.or (call $now) (call $number)))
+    (if (i32.and (i32.eq (local.get $len) (i32.const 2))
+                 (i32.eq (i32.load16_u (local.get $at)) (i32.const 0x6f6e)))
+      (then
+        (i32.store8 (i32.const 1024) (i32.const 1))
+        (i32.store8 (i32.const 1028) (i32.const 0))
+        (i32.store (i32.const 1032) (i32.const 2048))
+        (i32.store (i32.const 1036) (i32.const 25))
+        (return (i32.const 1024))))
+    (i32.const 1024))
+  (func (export "lockgate:plugin/lifecycle@0.1.0#self-test") (result i32)
+    (if (i32.eqz (global.get $times)) (then (unreachable)))
+    (i32.const 1024))
+  (func (export "lockgate:plugin/request@0.1.0#on-request") (param i32) (result i32)
+    (call $drop (local.get 0))
+    (if (i32.ne (global.get $times) (i32.const 1)) (then (unreachable)))
+    (if (i32.ne (i32.load (i32.const 4096)) (i32.const 1)) (then (unreachable)))
+    (if (i64.ne (i64.load (i32.const 4104)) (i64.const 0)) (then (unreachable)))
+    (if (i64.eqz (call $now)) (then (unreachable)))
+    (if (i64.eq (call $number) (call $number)) (then (unreachable)))
+    (i32.const 3072)))

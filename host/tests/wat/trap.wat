@@ -1,0 +1,5 @@
+;; world: export lockgate:plugin/request@0.1.0;
+;; Traps at once.
+(module
+  (memory (export "memory") 1)
+  (func (export "lockgate:plugin/request@0.1.0#on-request") (param i32) (result i32) (unreachable)))
