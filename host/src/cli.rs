@@ -132,9 +132,11 @@ pub fn run() -> ExitCode {
         let _ = Cli::command().print_help();
         return ExitCode::SUCCESS;
     };
+    // What other commands have to say stands in their output.
+    let level = if matches!(command, Command::Serve(_)) { "info" } else { "warn" };
     // The child that prepares a plugin talks to its parent over pipes and logs nothing of its own.
     if !matches!(command, Command::PluginPrepare)
-        && let Err(message) = logging::install(&cli.logging)
+        && let Err(message) = logging::install(&cli.logging, level)
     {
         report::usage(&message);
         return ExitCode::from(2);

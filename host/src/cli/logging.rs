@@ -10,15 +10,8 @@ use tracing_subscriber::EnvFilter;
 #[command(next_help_heading = "Logging")]
 pub struct Options {
     /// How much is logged: error, warn, info, debug, trace, or directives such as lockgate=debug
-    #[arg(
-        long,
-        global = true,
-        value_name = "LEVEL",
-        env = "LOCKGATE_LOG",
-        default_value = "info",
-        hide_default_value = true
-    )]
-    pub log_level: String,
+    #[arg(long, global = true, value_name = "LEVEL", env = "LOCKGATE_LOG")]
+    pub log_level: Option<String>,
     /// How it is logged
     #[arg(
         long,
@@ -41,12 +34,12 @@ pub enum Format {
     Json,
 }
 
-/// Sends all logs of this process to stderr.
+/// Sends all logs of this process to stderr, from `level` on unless the options name another.
 ///
 /// # Errors
 /// The level is none. The text is for the user.
-pub fn install(options: &Options) -> Result<(), String> {
-    let filter = filter(&options.log_level)?;
+pub fn install(options: &Options, level: &str) -> Result<(), String> {
+    let filter = filter(options.log_level.as_deref().unwrap_or(level))?;
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // Already installed is fine: a program that embeds this one has its own.
     let _ = match options.log_format {

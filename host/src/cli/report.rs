@@ -34,9 +34,9 @@ fn render(error: &anyhow::Error) -> String {
         return text;
     }
     if let Some(Several(problems)) = error.downcast_ref::<Several>() {
-        return problems
-            .iter()
-            .map(|problem| format!("error: {}\n", problem.replace('\n', "\n  ")))
+        let each = problems.iter().map(|problem| format!("error: {}\n", problem.replace('\n', "\n  ")));
+        return each
+            .chain(["`lockgate check` says what else works and what does not\n".to_owned()])
             .collect();
     }
     if let Some(plain) = error.downcast_ref::<Plain>() {
@@ -103,6 +103,12 @@ mod tests {
         let problems = vec![Problem::general("one").help("do this"), Problem::general("two")];
         let error = anyhow::Error::from(ConfigError::new(Path::new("a.yaml"), problems));
         assert_eq!(render(&error), "error: a.yaml: one\n  do this\nerror: a.yaml: two\n2 errors in a.yaml\n");
+    }
+
+    #[test]
+    fn several_problems_lead_to_check() {
+        let error = anyhow::Error::from(Several(vec!["a\nb".into(), "c".into()]));
+        assert!(render(&error).starts_with("error: a\n  b\nerror: c\n`lockgate check`"));
     }
 
     #[test]
