@@ -35,7 +35,7 @@ fn every_way_to_misbehave_fails_its_own_call_and_no_other() {
     for (how, word) in [
         ("loop", "cpu"),
         ("memory", "memory"),
-        ("recurse", "stack"),
+        ("recurse", "trap"),
         ("trap", "trap"),
         ("output", "output"),
         ("host-calls", "host_calls"),
