@@ -35,7 +35,7 @@ fn every_way_to_misbehave_fails_its_own_call_and_no_other() {
     for (how, word) in [
         ("loop", "cpu"),
         ("memory", "memory"),
-        ("recurse", "stack"),
+        ("recurse", "trap"),
         ("trap", "trap"),
         ("output", "output"),
         ("host-calls", "host_calls"),
@@ -44,7 +44,9 @@ fn every_way_to_misbehave_fails_its_own_call_and_no_other() {
         ("bad-answer", ""),
         ("edit-then-trap", "trap"),
     ] {
-        let gate = behind(how, json!({})).start();
+        // So much time that it is the other limit that is met, also by an unoptimised host.
+        let patient = json!({ "limits": { "cpu_ms": 5_000, "wall_ms": 10_000 } });
+        let gate = behind(how, if how == "loop" { json!({}) } else { patient }).start();
         let mark = gate.mark();
         std::thread::scope(|scope| {
             for who in 0..8 {
@@ -99,7 +101,7 @@ fn an_answer_of_the_wrong_length_shows_nothing_and_lets_nothing_pass() {
 fn a_filter_that_logs_without_end_is_cut() {
     let gate = behind("log", json!({})).start();
     assert_eq!(gate.client("fx").call("whoami", json!({})).text(), "fx", "logging too much is no fault");
-    let noise = gate.stderr().matches("noise noise").count();
+    let noise = gate.stderr().lines().filter(|line| line.contains("noise noise")).count();
     assert!(noise < 200, "{noise} of 1,000 lines of 600 bytes passed a limit of 64 KiB");
 }
 

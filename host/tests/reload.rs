@@ -75,7 +75,9 @@ fn the_file_beside_a_dropped_plugin_configures_it() {
 fn one_that_decides_access_never_leaves_by_deletion() {
     let setup =
         Setup::fixture(&[]).with_filter(json!({ "plugin": "hider", "config": { "containing": "secret" } }));
-    let gate = setup.auto_attach(true).start();
+    let gate = setup.start();
+    // Another file stays: an empty directory counts as a vanished mount.
+    gate.put_plugin("redact", &std::fs::read(paths::plugin("redact")).unwrap());
     let mark = gate.mark();
     std::fs::remove_file(gate.plugins().join("hider.wasm")).unwrap();
     gate.said(mark, "line about the missing file", |line| line.contains("hider"));

@@ -68,7 +68,11 @@ pub fn call(state: &State, id: &Value, params: &Value) -> io::Result<()> {
         "wait" => match state.wait(id, Some(text("key")), Duration::from_secs(number("seconds", 60))) {
             Ended::Cancelled => return Ok(()),
             Ended::Elapsed => failed("nobody released it"),
-            Ended::Released => said("released"),
+            Ended::Released => {
+                let mut result = said("released");
+                result["structuredContent"] = json!({});
+                result
+            }
         },
         "release" => {
             state.release(text("key"));
