@@ -63,10 +63,13 @@ fn filter(level: &str) -> Result<EnvFilter, String> {
         let tip = near.map_or_else(String::new, |n| format!("; did you mean `{n}`?"));
         return Err(format!("`{level}` is no log level{tip}\n  allowed: {}", LEVELS.join(", ")));
     }
-    // Libraries say what concerns their authors at debug; Lockgate's own level is what is asked for.
+    // Libraries say what concerns their authors; what is asked for is Lockgate's own level, and that
+    // of calls, servers and plugins, which log under these names.
     let directives = match lower.as_str() {
-        "debug" => "warn,lockgate=debug".to_owned(),
         _ if words => level.trim().to_owned(),
+        "info" | "debug" | "trace" => {
+            format!("warn,lockgate={lower},call={lower},server={lower},plugin={lower}")
+        }
         _ => lower,
     };
     EnvFilter::builder().parse(&directives).map_err(|e| {

@@ -159,9 +159,14 @@ fn fold(name: &str) -> String {
     folded.trim().to_owned()
 }
 
-/// Through upper case first: that is what makes `ſ` an `s` and `ı` an `i`.
+/// Through upper case first: that is what makes `ſ` an `s` and `ı` an `i`. Full-width forms are
+/// those that compatibility normalization (NFKC) makes ASCII of.
 fn fold_char(c: char) -> impl Iterator<Item = char> {
-    let c = if c == 'İ' { 'I' } else { c };
+    let c = match c {
+        'İ' => 'I',
+        '\u{ff01}'..='\u{ff5e}' => char::from_u32(c as u32 - 0xff01 + 0x21).unwrap_or(c),
+        _ => c,
+    };
     c.to_uppercase().flat_map(char::to_lowercase)
 }
 

@@ -204,10 +204,10 @@ impl Run<'_> {
             _ => message.error_object().map(Outcome::Failure),
         };
         // An unlisted name that the server refuses must look like one that is hidden.
-        if let Some(target) = target.filter(|t| t.definition.is_none() && self.chain.judges(t.kind)) {
-            if message.kind() == Kind::Error {
-                return Err(rescue::unknown(target.kind, &target.visible));
-            }
+        if message.kind() == Kind::Error
+            && let Some(target) = target.filter(|t| t.definition.is_none() && self.chain.judges(t.kind))
+        {
+            return Err(rescue::unknown(target.kind, &target.visible));
         }
         Ok(message)
     }

@@ -14,8 +14,9 @@ use tokio::sync::{OnceCell, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::definitions::Definitions;
+use super::methods::{self, Notification};
 use super::outgoing::Filtered;
-use super::{Downlink, Snapshot, methods};
+use super::{Downlink, Snapshot};
 use crate::config::Isolation;
 use crate::filter::{Caller, ItemKind};
 use crate::gateway::Gateway;
@@ -120,8 +121,17 @@ impl Link {
         };
         let snapshot = self.gateway.snapshot();
         let method = notification.method().unwrap_or_default();
-        if method == "notifications/initialized" {
-            return; // The connection said its own when it was initialized.
+        let judged = snapshot.chain(&self.server).is_none_or(|chain| chain.judges_anything());
+        match methods::notification(method) {
+            Notification::Known => {}
+            Notification::Extension if method == "notifications/initialized" => {
+                return; // The connection said its own when it was initialized.
+            }
+            Notification::Extension if !judged => {}
+            Notification::Extension | Notification::None => {
+                tracing::debug!(server = %self.server, method = %method.escape_debug(), "dropped: no notification of a client");
+                return;
+            }
         }
         let Some(outgoing) = self.outgoing(&snapshot, Arc::from(method), &caller) else { return };
         if let Err(error) = connection.connection.notify(notification, outgoing).await {
@@ -227,7 +237,7 @@ impl Link {
             let fresh = |r: &&Arc<Reading>| {
                 r.generation == generation
                     && r.epoch == epoch
-                    && !r.cell.get().is_some_and(|d| not_before.is_some_and(|t| d.read < t))
+                    && r.cell.get().is_none_or(|d| not_before.is_none_or(|t| d.read >= t))
             };
             match all.get(&kind).filter(fresh) {
                 Some(reading) => reading.clone(),

@@ -96,6 +96,29 @@ pub static TABLE: &[Row] = &[
 /// server, refused where one does, because nobody could say what it reaches.
 pub static UNKNOWN: Row = row("*", Subject::None);
 
+/// What a message without an id may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notification {
+    /// One that clients send (2025-11-25): passes to the server.
+    Known,
+    /// One of an extension: passes where no `access` filter judges the server.
+    Extension,
+    /// None at all. A request whose id was left out is still executed by some servers, so it must
+    /// not pass: no filter has seen it.
+    None,
+}
+
+/// Tells notifications from requests whose id was left out.
+pub fn notification(method: &str) -> Notification {
+    match method {
+        "notifications/roots/list_changed" | "notifications/progress" | "notifications/tasks/status" => {
+            Notification::Known
+        }
+        _ if method.starts_with("notifications/") => Notification::Extension,
+        _ => Notification::None,
+    }
+}
+
 /// The row of a method.
 pub fn find(method: &str) -> &'static Row {
     TABLE.iter().find(|row| row.method == method).unwrap_or(&UNKNOWN)
@@ -171,6 +194,16 @@ mod tests {
             assert!(TABLE.iter().skip(i + 1).all(|other| other.method != row.method), "{}", row.method);
             assert!(std::ptr::eq(find(row.method), row));
         }
+    }
+
+    #[test]
+    fn a_request_without_an_id_is_no_notification() {
+        for row in TABLE {
+            assert_eq!(notification(row.method), Notification::None, "{}", row.method);
+        }
+        assert_eq!(notification("acme/do"), Notification::None);
+        assert_eq!(notification("notifications/acme"), Notification::Extension);
+        assert_eq!(notification("notifications/roots/list_changed"), Notification::Known);
     }
 
     #[test]

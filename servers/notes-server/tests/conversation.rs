@@ -1,5 +1,7 @@
 //! One conversation with the built server: what it offers and what it does.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
+
 use std::io::Write;
 use std::process::{Command, Stdio};
 

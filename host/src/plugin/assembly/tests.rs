@@ -1,3 +1,5 @@
+//! The chain that a configuration and a directory of real files come to.
+
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 

@@ -1,3 +1,5 @@
+//! Cached artifacts: found again, refused when changed, evicted when old.
+
 use std::time::Duration;
 
 use super::*;

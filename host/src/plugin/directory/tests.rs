@@ -1,3 +1,5 @@
+//! The rules of the watched directory, with real files.
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 

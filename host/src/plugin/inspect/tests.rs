@@ -1,3 +1,5 @@
+//! What can be told of a plugin without running it, and what is none.
+
 use super::*;
 use crate::plugin::samples::{component, component_with};
 

@@ -1,3 +1,5 @@
+//! Preparation in a real child process, and children that misbehave.
+
 use std::time::Instant;
 
 use super::*;
