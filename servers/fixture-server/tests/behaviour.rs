@@ -1,5 +1,7 @@
 //! The fixture itself, spoken to directly: what the tests of Lockgate rely on.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
+
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
