@@ -1,3 +1,5 @@
+//! Real components through inspection, preparation, cache and self-test.
+
 use std::fs;
 use std::time::Duration;
 
