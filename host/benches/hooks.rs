@@ -6,9 +6,7 @@
 //! compiled guest: store, instance, one host function, call. The two alternate call by call, so
 //! that noise falls on both, and the medians and their ratio are printed.
 //!
-//! Build the guest first (with `-Zbuild-std=std,panic_abort` where the target is not installed):
-//! `cargo build --release --target wasm32-unknown-unknown --manifest-path host/benches/guest/Cargo.toml
-//! --target-dir target/bench-guest`. `BENCH_GUEST` names the module if it lies elsewhere.
+//! `cargo xtask bench` builds the guest first. `BENCH_GUEST` names the module if it lies elsewhere.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
@@ -98,9 +96,8 @@ fn prepared(engine: &Engine) -> Prepared {
         "/../target/bench-guest/wasm32-unknown-unknown/release/bench_guest.wasm"
     );
     let path = std::env::var("BENCH_GUEST").unwrap_or_else(|_| default.into());
-    let module = std::fs::read(&path).unwrap_or_else(|error| {
-        panic!("cannot read {path}: {error}; the first lines of benches/hooks.rs say how to build it")
-    });
+    let module = std::fs::read(&path)
+        .unwrap_or_else(|error| panic!("cannot read {path}: {error}; `cargo xtask bench` builds it"));
     let mut encoder =
         wit_component::ComponentEncoder::default().module(&module).expect("a guest with metadata");
     let wasm = encoder.encode().expect("a component");

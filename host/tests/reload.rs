@@ -132,26 +132,3 @@ fn sighup_reads_the_configuration_again() {
     gate.said(mark, "line about the bad configuration", |line| line.contains("fliters"));
     assert!(client.tools().contains(&"secret_canary".to_owned()));
 }
-
-/// Not a test but a measurement, for `docs/performance.md`: `cargo xtask bench` runs it.
-#[test]
-#[ignore = "a measurement; run by cargo xtask bench"]
-fn measure_rename_to_new_behaviour() {
-    const TIMES: u32 = 20;
-    let gate = Setup::fixture(&[]).auto_attach(true).start();
-    let mut client = gate.client("fx");
-    let mut took = Vec::new();
-    for version in 1..=TIMES {
-        let (wasm, version) = marker(version);
-        let start = Instant::now();
-        put(&wasm, &gate.plugins().join("marker.wasm"));
-        until(&json!(version), || stamp(&mut client));
-        took.push(start.elapsed());
-    }
-    took.sort();
-    println!(
-        "rename to new behaviour, {TIMES} versions never seen before: median {:?}, slowest {:?}",
-        took[took.len() / 2],
-        took[took.len() - 1]
-    );
-}

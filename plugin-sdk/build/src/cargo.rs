@@ -150,11 +150,7 @@ pub(crate) fn compile(
     for package in packages {
         command.arg("--package").arg(&package.id);
     }
-    if let Toolchain::BuildStd { rustc, linker } = toolchain {
-        command.arg("-Zbuild-std=std,panic_abort");
-        command.env("RUSTC", rustc).env("RUSTC_BOOTSTRAP", "1");
-        command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker);
-    }
+    toolchain.apply(&mut command);
     let output = command.output().map_err(|source| Error::Run { program: "cargo build".into(), source })?;
     if !output.status.success() {
         let dir = workspace.workspace_root.clone();

@@ -25,6 +25,17 @@ pub enum Toolchain {
     },
 }
 
+impl Toolchain {
+    /// Adds to a `cargo build --target wasm32-unknown-unknown` what this toolchain needs.
+    pub fn apply(&self, command: &mut Command) {
+        if let Toolchain::BuildStd { rustc, linker } = self {
+            command.arg("-Zbuild-std=std,panic_abort");
+            command.env("RUSTC", rustc).env("RUSTC_BOOTSTRAP", "1");
+            command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker);
+        }
+    }
+}
+
 /// Finds the target, or installs it: through rustup, or else (as root, on Debian) through Debian's
 /// compiler, which builds the standard library from its sources. `progress` hears what is installed.
 ///
