@@ -22,8 +22,10 @@ pub struct Found {
     /// The MCP revision agreed on.
     pub protocol_version: String,
     /// What the server calls itself.
+    #[serde(rename = "server_name")]
     pub name: Option<String>,
     /// Its version.
+    #[serde(rename = "server_version")]
     pub version: Option<String>,
     /// The names of its tools, in its order.
     pub tools: Vec<String>,

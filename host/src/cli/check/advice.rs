@@ -15,8 +15,9 @@ pub fn advice(name: &str, server: &Server, problem: &str) -> String {
         }
         return format!("start the server, or correct `servers.{name}.url`");
     }
-    if let Some(missing) = missing_command(server) {
-        return format!("{missing}: correct `servers.{name}.command`, or set `servers.{name}.env.PATH`");
+    if missing_command(server).is_some() {
+        // The problem says what was looked for and where.
+        return format!("correct `servers.{name}.command`, or set `servers.{name}.env.PATH`");
     }
     if problem.contains("did not answer") {
         return "wait longer with `--timeout`, or start it by hand: a server on stdio answers `initialize` on stdout"
