@@ -130,7 +130,8 @@ async fn interrupted(signals: &mut tokio::sync::mpsc::Receiver<Signal>) -> Signa
 /// Says once what is served, and that it is ready: it is, as soon as the port is listened on.
 fn announce(loaded: &Loaded, stack: &Stack, entrance: Entrance<'_>, json: bool) {
     if json {
-        let filters: Vec<&str> = stack.filters().iter().map(|f| f.name.as_str()).collect();
+        let filters: Vec<&str> =
+            stack.filters().iter().filter(|f| f.serves).map(|f| f.name.as_str()).collect();
         let servers: Vec<&str> =
             loaded.config.servers.iter().filter(|(_, s)| !s.disabled).map(|(n, _)| n.as_str()).collect();
         let entrance = match entrance {

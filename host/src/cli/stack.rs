@@ -34,6 +34,8 @@ pub struct FilterReport {
     pub file: Option<PathBuf>,
     /// What it implements.
     pub hooks: Hooks,
+    /// Whether any version of it is in the chain.
+    pub serves: bool,
     /// Why it is not what was asked for, if so.
     pub problem: Option<String>,
 }
@@ -199,6 +201,7 @@ fn report(status: &Status) -> FilterReport {
         version: status.version.clone(),
         file: status.file.clone(),
         hooks: status.hooks,
+        serves: !matches!(status.health, Health::Failed { .. }),
         problem: match &status.health {
             Health::Serving => None,
             Health::Degraded { reason, .. } | Health::Failed { reason } => Some(reason.clone()),
