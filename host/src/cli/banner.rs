@@ -39,9 +39,15 @@ pub fn banner(loaded: &Loaded, filters: &[FilterReport], entrance: Entrance<'_>)
             format!("lockgate {version} on stdio\n  {name} ({reach})\n")
         }
     };
-    let names: Vec<&str> = filters.iter().map(|filter| filter.name.as_str()).collect();
-    let chain = if names.is_empty() { "none".to_owned() } else { names.join(" → ") };
+    let names = |serving: bool| -> Vec<&str> {
+        filters.iter().filter(|filter| filter.serves == serving).map(|filter| filter.name.as_str()).collect()
+    };
+    let chain = if names(true).is_empty() { "none".to_owned() } else { names(true).join(" → ") };
     text.push_str(&format!("  filters: {chain}\n"));
+    if !names(false).is_empty() {
+        let broken = names(false).join(", ");
+        text.push_str(&format!("  filters that do not serve: {broken} (the log says why)\n"));
+    }
     text
 }
 
@@ -96,6 +102,7 @@ mod tests {
             version: None,
             file: None,
             hooks: Hooks::default(),
+            serves: true,
             problem: None,
         }
     }
@@ -115,6 +122,12 @@ mod tests {
             env!("CARGO_PKG_VERSION")
         );
         assert_eq!(said, expected);
+        let broken = FilterReport { serves: false, ..filter("deny") };
+        let said = banner(&loaded, &[filter("redact"), broken], entrance);
+        assert!(
+            said.ends_with("  filters: redact\n  filters that do not serve: deny (the log says why)\n"),
+            "{said}"
+        );
         let said = banner(&loaded, &[], Entrance::Stdio("notes"));
         assert!(
             said.contains("on stdio\n  notes (stdio: node") && said.ends_with("filters: none\n"),

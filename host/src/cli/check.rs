@@ -187,14 +187,20 @@ fn text(findings: &Findings) -> String {
     row("config", &config.file, state, notes.join("\n"));
     for filter in &findings.filters {
         if let Some(problem) = &filter.problem {
-            row("filter", &filter.name, "failed", problem.clone());
+            let file = filter.file.as_deref().unwrap_or_default();
+            row("filter", &filter.name, "failed", format!("{problem}\n{file}").trim_end().to_owned());
         } else {
             let version = filter.version.as_deref().map(|v| format!(" {v}")).unwrap_or_default();
             let about = format!("{}{version}: {}", filter.plugin, filter.hooks.join(", "));
             row("filter", &filter.name, "ok", about);
         }
     }
-    for problem in &findings.problems {
+    // What a filter's own line says is not said twice.
+    let said = |problem: &str| {
+        let mut told = findings.filters.iter().filter_map(|filter| filter.problem.as_deref());
+        told.any(|told| problem.ends_with(told))
+    };
+    for problem in findings.problems.iter().filter(|problem| !said(problem)) {
         row("filters", "", "failed", problem.clone());
     }
     for server in &findings.servers {
@@ -285,8 +291,44 @@ mod tests {
     }
 
     #[test]
+    fn a_filter_that_fails_is_said_once_and_where_it_stands_in_the_chain() {
+        let mut findings = findings();
+        findings.servers.clear();
+        findings.filters.insert(
+            0,
+            FilterFinding {
+                name: "deny".into(),
+                plugin: "deny".into(),
+                version: None,
+                file: Some("/p/deny.wasm".into()),
+                hooks: vec![],
+                problem: Some("it is not WebAssembly".into()),
+            },
+        );
+        findings.problems =
+            vec!["filter deny (/p/deny.wasm): it is not WebAssembly".into(), "another thing".into()];
+        assert_eq!(
+            text(&findings),
+            "config   c.yaml  ok\n\
+             filter   deny    failed  it is not WebAssembly\n\
+             \u{20}                        /p/deny.wasm\n\
+             filter   redact  ok      redact 0.1.0: access, response\n\
+             filters          failed  another thing\n\
+             2 of 4 failed\n"
+        );
+    }
+
+    #[test]
+    fn no_member_stands_twice() {
+        // `Found` is flattened into its server, and a value would hide a member that stands twice.
+        let text = serde_json::to_string(&findings().servers).unwrap();
+        assert_eq!(text.matches("\"name\":").count(), findings().servers.len(), "{text}");
+    }
+
+    #[test]
     fn programs_read_every_field() {
         let value = serde_json::to_value(findings()).unwrap();
+        assert_eq!(value["servers"][0]["server_version"], "1.2");
         assert_eq!(value["ok"], false);
         assert_eq!(value["servers"][0]["tools"][0], "a");
         assert_eq!(value["servers"][1]["problem"], "dead");

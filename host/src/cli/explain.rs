@@ -56,6 +56,9 @@ fn text(arguments: &Arguments, explanations: &[Explanation]) -> String {
         text.push_str("passes no filter: none is configured\n");
         return text;
     }
+    if let Some(note) = unknown(&arguments.method) {
+        text.push_str(&format!("{note}\n"));
+    }
     let mut number = 0;
     let rows: Vec<Vec<String>> = explanations
         .iter()
@@ -78,6 +81,20 @@ fn text(arguments: &Arguments, explanations: &[Explanation]) -> String {
     text
 }
 
+/// What is special about a method that is in no table.
+fn unknown(method: &str) -> Option<String> {
+    let known = crate::proxy::method_kinds();
+    let names = || known.iter().map(|(name, _)| *name);
+    if names().any(|name| name == method) {
+        return None;
+    }
+    let near = crate::config::problem::nearest(method, names());
+    let tip = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+    Some(format!(
+        "note: Lockgate knows no method `{method}`{tip}\n  where a filter judges access it is refused as unknown"
+    ))
+}
+
 fn json_text(arguments: &Arguments, explanations: &[Explanation]) -> String {
     let filters: Vec<_> = explanations
         .iter()
@@ -85,6 +102,7 @@ fn json_text(arguments: &Arguments, explanations: &[Explanation]) -> String {
         .collect();
     let value = json!({
         "server": arguments.server, "method": arguments.method, "name": arguments.name, "filters": filters,
+        "note": unknown(&arguments.method),
     });
     format!("{value:#}\n")
 }
@@ -92,6 +110,13 @@ fn json_text(arguments: &Arguments, explanations: &[Explanation]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_method_that_nobody_knows_is_said_to_be_one() {
+        assert_eq!(unknown("tools/call"), None);
+        assert!(unknown("tools/cal").unwrap().contains("did you mean `tools/call`?"));
+        assert!(unknown("acme/thing").unwrap().contains("refused as unknown"));
+    }
 
     #[test]
     fn filters_are_numbered_in_the_order_in_which_they_are_called() {

@@ -25,7 +25,7 @@ const MAX_BYTES: u64 = 1 << 30;
 #[command(after_help = format!("\
 Examples:
   lockgate plugin inspect ./plugins/redact.wasm
-  lockgate plugin inspect redact.wasm --config '{{\"fields\": [\"/email\"]}}' --output json
+  lockgate plugin inspect redact.wasm --config '{{\"pointers\": [\"/content/*/text\"]}}'
 {EXIT_CODES}"))]
 pub struct Arguments {
     /// The plugin
@@ -64,7 +64,7 @@ struct Findings {
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let file = &arguments.file;
     let config = configuration(arguments.config.as_deref())?;
-    let wasm = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let wasm = std::fs::read(file).map_err(|e| unreadable(&file.display().to_string(), &e))?;
     let inspection =
         inspect(&wasm, MAX_BYTES).with_context(|| format!("{} is not a plugin", file.display()))?;
     let mut findings = findings(file, inspection);
@@ -88,7 +88,7 @@ fn configuration(argument: Option<&str>) -> anyhow::Result<Option<serde_json::Va
     let Some(argument) = argument else { return Ok(None) };
     let (text, from) = match argument.strip_prefix('@') {
         Some(path) => {
-            let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
+            let text = std::fs::read_to_string(path).map_err(|e| unreadable(path, &e))?;
             (text, path.to_owned())
         }
         None => (argument.to_owned(), "the value of --config".to_owned()),
@@ -96,6 +96,10 @@ fn configuration(argument: Option<&str>) -> anyhow::Result<Option<serde_json::Va
     let value = serde_json::from_str(&text)
         .with_context(|| format!("{from} is not JSON; write it like '{{\"key\": 1}}', or @FILE"))?;
     Ok(Some(value))
+}
+
+fn unreadable(file: &str, error: &std::io::Error) -> anyhow::Error {
+    anyhow::anyhow!("cannot read {file}: {}", crate::config::expand::plain(error))
 }
 
 fn findings(file: &Path, inspection: Inspection) -> Findings {

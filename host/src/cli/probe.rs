@@ -16,14 +16,19 @@ use crate::upstream::{Connection, Hello, Outgoing, Owner, UpstreamCall, Upstream
 /// Most pages of a list that are read: a server that always has one more is not read for ever.
 const PAGES: usize = 100;
 
+/// What a server that asks something is told. One that says it to us sends back what it gets.
+pub const NO_ANSWER: &str = "lockgate check answers no questions";
+
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Found {
     /// The MCP revision agreed on.
     pub protocol_version: String,
     /// What the server calls itself.
+    #[serde(rename = "server_name")]
     pub name: Option<String>,
     /// Its version.
+    #[serde(rename = "server_version")]
     pub version: Option<String>,
     /// The names of its tools, in its order.
     pub tools: Vec<String>,
@@ -155,7 +160,7 @@ impl Downlink for Nobody {
         let answer = if request.method() == Some("ping") {
             json!({ "jsonrpc": "2.0", "id": id, "result": {} })
         } else {
-            let error = json!({ "code": -32601, "message": "lockgate check answers no questions" });
+            let error = json!({ "code": -32601, "message": NO_ANSWER });
             json!({ "jsonrpc": "2.0", "id": id, "error": error })
         };
         // What is built here is a message: should it be none, the request itself goes back and is

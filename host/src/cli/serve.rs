@@ -30,13 +30,13 @@ Examples:
   lockgate serve --stdio notes           for a client that starts Lockgate itself
 
 SIGTERM and Ctrl-C let calls in flight finish (limits.drain_seconds); a second one ends at once.
-SIGHUP looks at the plugins again.
+SIGHUP reads the configuration and the plugins again.
 {EXIT_CODES}"))]
 pub struct Arguments {
     #[command(flatten)]
     file: ConfigFile,
     /// Listen here instead of at the configuration's `listen`; port 0 takes a free one
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = parse_address)]
     listen: Option<SocketAddr>,
     /// Serve one server over stdin and stdout, without HTTP
     #[arg(long, value_name = "SERVER", conflicts_with = "listen")]
@@ -60,6 +60,10 @@ pub fn run(arguments: Arguments, logging: &logging::Options) -> anyhow::Result<E
         End::Cut(_) => ExitCode::FAILURE,
         End::Finished => ExitCode::SUCCESS,
     })
+}
+
+fn parse_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "write it like 127.0.0.1:8080, 0.0.0.0:8080 or [::1]:8080".to_owned())
 }
 
 async fn serve(loaded: Arc<Loaded>, stdio: Option<String>, json: bool) -> anyhow::Result<End> {
@@ -126,7 +130,8 @@ async fn interrupted(signals: &mut tokio::sync::mpsc::Receiver<Signal>) -> Signa
 /// Says once what is served, and that it is ready: it is, as soon as the port is listened on.
 fn announce(loaded: &Loaded, stack: &Stack, entrance: Entrance<'_>, json: bool) {
     if json {
-        let filters: Vec<&str> = stack.filters().iter().map(|f| f.name.as_str()).collect();
+        let filters: Vec<&str> =
+            stack.filters().iter().filter(|f| f.serves).map(|f| f.name.as_str()).collect();
         let servers: Vec<&str> =
             loaded.config.servers.iter().filter(|(_, s)| !s.disabled).map(|(n, _)| n.as_str()).collect();
         let entrance = match entrance {

@@ -12,7 +12,6 @@ use crate::downstream::endpoint::Served;
 use crate::downstream::http::{HttpFront, Readiness};
 use crate::downstream::stdio::serve_stdio;
 use crate::filter::explain::{Explanation, explain};
-use crate::filter::placed::Placed;
 use crate::filter::{CallView, Hooks, Principal, Rejection};
 use crate::gateway::Gateway;
 use crate::plugin::assembly::{Assembly, Health, Level, Notice, Plugins, Status};
@@ -35,6 +34,8 @@ pub struct FilterReport {
     pub file: Option<PathBuf>,
     /// What it implements.
     pub hooks: Hooks,
+    /// Whether any version of it is in the chain.
+    pub serves: bool,
     /// Why it is not what was asked for, if so.
     pub problem: Option<String>,
 }
@@ -80,14 +81,17 @@ impl Stack {
                 tell(&assembly.notices);
                 stack.take(&config, &assembly);
             }
-            Err(error) => stack.problems = error.problems,
+            Err(error) => {
+                stack.filters = error.statuses.iter().map(report).collect();
+                stack.problems = error.problems;
+            }
         }
         stack.plugins = Some(Arc::new(plugins));
         stack
     }
 
     fn take(&mut self, config: &Arc<Config>, assembly: &Assembly) {
-        self.filters = assembly.statuses.iter().map(|status| report(status, &assembly.filters)).collect();
+        self.filters = assembly.statuses.iter().map(report).collect();
         self.degraded = Arc::new(Mutex::new(is_degraded(&assembly.statuses)));
         if !assembly.filters.is_empty() {
             self.gateway = Gateway::new(Arc::clone(config), assembly.filters.clone());
@@ -99,7 +103,7 @@ impl Stack {
         &self.problems
     }
 
-    /// The chain as it was put together, in its order.
+    /// The chain as it was put together, in its order; with problems, what became of each filter.
     pub fn filters(&self) -> &[FilterReport] {
         &self.filters
     }
@@ -190,14 +194,14 @@ impl Drop for Stack {
     }
 }
 
-fn report(status: &Status, filters: &[Arc<Placed>]) -> FilterReport {
-    let placed = filters.iter().find(|placed| placed.name == status.name);
+fn report(status: &Status) -> FilterReport {
     FilterReport {
         name: status.name.to_string(),
         plugin: status.plugin.to_string(),
         version: status.version.clone(),
         file: status.file.clone(),
-        hooks: placed.map(|placed| placed.hooks).unwrap_or_default(),
+        hooks: status.hooks,
+        serves: !matches!(status.health, Health::Failed { .. }),
         problem: match &status.health {
             Health::Serving => None,
             Health::Degraded { reason, .. } | Health::Failed { reason } => Some(reason.clone()),

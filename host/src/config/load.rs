@@ -141,7 +141,7 @@ fn read(path: &Path) -> Result<(String, Format), Problem> {
     let about = |e: std::io::Error| {
         let problem = Problem::general(format!("cannot be read: {}", plain(&e)));
         if e.kind() == std::io::ErrorKind::NotFound {
-            problem.help("name the file with `--config FILE`; `lockgate serve --help` has an example of one")
+            problem.help("name the file with `--config FILE`; `lockgate --help` has an example of one")
         } else {
             problem
         }

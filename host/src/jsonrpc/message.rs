@@ -59,7 +59,7 @@ pub enum Kind {
 
 /// How a message breaks the JSON law.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{what} at byte {at}")]
+#[error("{what} (at byte {at})")]
 pub struct Violation {
     /// JSON-RPC code to answer with: -32700 (not JSON) or -32600 (not an acceptable message).
     pub code: i32,

@@ -4,6 +4,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 use super::{is_degraded, tell};
 use crate::config::{Config, Loaded, load};
 use crate::filter::placed::Placed;
@@ -25,19 +27,27 @@ impl Reloading {
         let trigger = watch.trigger();
         let mut file = self.watch_file();
         let mut written = self.written();
+        let rewritten = Notify::new();
+        // Not cancelled by looks at the plugins, and not cancelling them: a sign that was taken
+        // would be lost. Signs from the file's folder are often about something else, such as a log.
+        let watch_file = async {
+            loop {
+                file.look().await;
+                let now = self.written();
+                if now != written {
+                    written = now;
+                    rewritten.notify_one();
+                }
+            }
+        };
+        tokio::pin!(watch_file);
         let mut config = self.loaded.config.clone();
         let mut said: Vec<String> = Vec::new();
         loop {
             let look = tokio::select! {
                 look = watch.look() => look,
-                _ = file.look() => {
-                    let now = self.written();
-                    if now == written {
-                        continue;
-                    }
-                    written = now;
-                    Look::Asked
-                }
+                () = rewritten.notified() => Look::Asked,
+                () = &mut watch_file => continue,
             };
             if look == Look::Asked {
                 self.plugins.forget_refusals();
@@ -76,7 +86,7 @@ impl Reloading {
         Watch::new(folder, self.loaded.config.plugins.watch)
     }
 
-    /// The file's content as it stands: signs from its folder are often about something else.
+    /// The file's content as it stands.
     fn written(&self) -> Option<Vec<u8>> {
         std::fs::read(&self.loaded.path).ok()
     }

@@ -83,7 +83,7 @@ pub(super) async fn chain(loader: &dyn Loader, config: &Config, state: &mut Stat
         slots: listed,
         detached,
         fatal: look.trouble.clone().filter(|_| starts_blind),
-        complaints: complaints(config, &look),
+        complaints: complaints(config, state, &look),
     }
 }
 
@@ -277,10 +277,17 @@ fn not_found(wish: &Wish, look: &Look) -> LoadError {
     }
 }
 
-fn complaints(config: &Config, look: &Look) -> Vec<(String, String)> {
+fn complaints(config: &Config, state: &State, look: &Look) -> Vec<(String, String)> {
     let mut complaints: Vec<(String, String)> = Vec::new();
     if let Some(trouble) = &look.trouble {
         complaints.push(("directory".into(), trouble.clone()));
+    } else if let (Some(dir), true) = (&look.dir, look.empty && !state.serving.is_empty()) {
+        let text = format!(
+            "the plugin directory {} is empty, as an unmounted volume is: the last good versions keep serving; \
+             put the files back, or take the filters out of the configuration",
+            dir.display()
+        );
+        complaints.push(("directory".into(), text));
     }
     for (path, reason) in &look.odd {
         complaints.push((path.display().to_string(), format!("{}: {reason}", path.display())));

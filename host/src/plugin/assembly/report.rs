@@ -98,6 +98,9 @@ pub(super) fn report(
         let level = if subject == "directory" { Level::Error } else { Level::Warn };
         teller.state(subject.clone(), text.clone(), level, text.clone());
     }
+    if teller.told.contains_key("directory") && !teller.current.contains("directory") {
+        teller.event("the plugin directory is as it should be again".to_owned());
+    }
     for slot in &chain.slots {
         tell(&mut teller, slot);
     }

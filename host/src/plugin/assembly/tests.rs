@@ -224,6 +224,9 @@ async fn a_vanished_or_empty_directory_removes_nothing() {
     fs::create_dir(bench.dir()).unwrap();
     let empty = bench.assemble().await;
     assert_eq!(empty.chain(), ["a 1", "b 1"]);
+    assert_eq!(empty.said().len(), 1, "once for all of them: {:?}", empty.said());
+    assert!(empty.said().iter().any(|said| said.contains("is empty") && said.contains("keep serving")));
+    assert!(bench.assemble().await.said().is_empty(), "and not again");
     assert!(empty.reason("b").contains("is empty"));
     fs::set_permissions(bench.dir(), fs::Permissions::from_mode(0o777)).unwrap();
     bench.put("a.wasm", plugin(&["request"], "evil"));
@@ -232,7 +235,9 @@ async fn a_vanished_or_empty_directory_removes_nothing() {
     assert!(open.reason("a").contains("may be written by others"));
     fs::remove_dir_all(bench.dir()).unwrap();
     fs::rename(&away, bench.dir()).unwrap();
-    assert!(bench.assemble().await.statuses.iter().all(|status| status.health == Health::Serving));
+    let back = bench.assemble().await;
+    assert!(back.statuses.iter().all(|status| status.health == Health::Serving));
+    assert!(back.said().iter().any(|said| said.contains("as it should be again")), "{:?}", back.said());
 }
 
 #[tokio::test(start_paused = true)]

@@ -87,11 +87,13 @@ impl LogSink {
             return;
         }
         let filter = &*self.identity.name;
+        let rest = (!rest.is_empty()).then_some(rest);
+        let fields = rest.as_deref();
         match level {
-            Level::Debug => tracing::debug!(target: "plugin", filter, fields = rest, "{text}"),
-            Level::Info => tracing::info!(target: "plugin", filter, fields = rest, "{text}"),
-            Level::Warn => tracing::warn!(target: "plugin", filter, fields = rest, "{text}"),
-            Level::Error => tracing::error!(target: "plugin", filter, fields = rest, "{text}"),
+            Level::Debug => tracing::debug!(target: "plugin", filter, fields, "{text}"),
+            Level::Info => tracing::info!(target: "plugin", filter, fields, "{text}"),
+            Level::Warn => tracing::warn!(target: "plugin", filter, fields, "{text}"),
+            Level::Error => tracing::error!(target: "plugin", filter, fields, "{text}"),
         }
     }
 }
