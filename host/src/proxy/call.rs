@@ -137,7 +137,7 @@ impl Run<'_> {
         let mut view = self.view(target.as_ref());
         let mut from = 0;
         let below = loop {
-            match chain.request(hooks, &mut view, &mut states, from).await {
+            match chain.request(&hooks, &mut view, &mut states, from).await {
                 Up::Proceed => break usize::MAX,
                 Up::Rerouted { name, next } => {
                     let target = self.admit_rerouted(row, target.as_ref(), name).await?;
@@ -162,7 +162,7 @@ impl Run<'_> {
             }
         }
         let before = view.outcome.clone();
-        chain.response(hooks, &mut view, &mut states, below).await;
+        chain.response(&hooks, &mut view, &mut states, below).await;
         Ok(match (reply, view.outcome) {
             (Some(reply), Some(outcome)) => {
                 if before.as_ref().is_some_and(|before| same(before, &outcome)) {
