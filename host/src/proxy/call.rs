@@ -340,10 +340,7 @@ impl Run<'_> {
         match row.subject {
             Subject::Named(_, param) => Ok(self.request.with_param(param, &quoted(name))),
             Subject::Reference => {
-                let at = match self.request.param("ref").and_then(|r| jsonrpc::get(r, "/name")) {
-                    Some(_) => "/ref/name",
-                    None => "/ref/uri",
-                };
+                let at = methods::reference_at(&self.request);
                 let mut params = Document::new(self.params(), self.json_limits());
                 params.set_text(at, name).map_err(|e| rescue::invalid_params(&e.to_string()))?;
                 Ok(self.request.with_params(params.bytes()))
