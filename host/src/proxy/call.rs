@@ -15,14 +15,14 @@ use super::{Downlink, Snapshot, rescue};
 use crate::filter::chain::{Chain, States, Up};
 use crate::filter::{CallView, Caller, Item, ItemKind, Outcome};
 use crate::jsonrpc::{self, Document, Kind, Limits, Message};
-use crate::upstream::{Outgoing, Reply, UpstreamCall, UpstreamError};
+use crate::upstream::{Connection, Outgoing, Reply, UpstreamCall, UpstreamError};
 
 /// Names calls in logs and for plugins.
 static CALLS: AtomicU64 = AtomicU64::new(1);
 
 /// One call under way.
 pub(super) struct Run<'a> {
-    pub(super) link: &'a Link,
+    pub(super) link: &'a Arc<Link>,
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) chain: Arc<Chain>,
     pub(super) request: Message,
@@ -187,7 +187,15 @@ impl Run<'_> {
         if !same_bytes(&view.params, &self.params()) {
             self.request = self.request.with_params(&view.params);
         }
-        let mut reply = self.send(self.request.clone(), Some(Arc::new(view.clone()))).await?;
+        // Before it is sent: what it asks for may come before its answer is looked at.
+        let subscribed = self.link.subscribe(&self.method, &self.request);
+        let sent = self.send(self.request.clone(), Some(Arc::new(view.clone()))).await;
+        if let Some(uri) = &subscribed
+            && sent.as_ref().map_or(true, |reply| reply.message.kind() != Kind::Result)
+        {
+            self.link.unsubscribe(uri);
+        }
+        let mut reply = sent?;
         if let Subject::List(list) = row.subject {
             reply = self.shape_list(list, reply).await?;
         }
@@ -223,7 +231,7 @@ impl Run<'_> {
             call: call.filter(|_| !shared),
             principal,
         });
-        let connection = self.link.connection().await.map_err(|e| rescue::upstream(&e))?;
+        let connection = self.connection().await.map_err(|e| rescue::upstream(&e))?;
         let call = UpstreamCall {
             message,
             downlink: self.downlink.clone(),
@@ -238,6 +246,20 @@ impl Run<'_> {
             }
             rescue::upstream(&error)
         })
+    }
+
+    /// The link's connection. Making it anew may take longer than this call may, and goes on then
+    /// for the next one.
+    async fn connection(&self) -> Result<Arc<dyn Connection>, UpstreamError> {
+        tokio::select! {
+            biased;
+            connection = self.link.connection() => connection,
+            () = self.cancel.cancelled() => Err(UpstreamError::Cancelled),
+            () = tokio::time::sleep_until(self.deadline.into()) => Err(UpstreamError::Unreachable {
+                server: self.link.server.clone(),
+                reason: "it was not connected to again in time; the call did not reach it".to_owned(),
+            }),
+        }
     }
 
     /// Resolves a name as the client knows it and asks `access` about it.
