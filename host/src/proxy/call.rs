@@ -96,7 +96,7 @@ impl Link {
         tracing::info!(
             target: "call",
             server = %self.server,
-            method = %method,
+            method = %for_log(&method),
             name = name.as_deref().map(tracing::field::display),
             principal = principal.as_ref().map(|p| tracing::field::display(p.id.escape_debug().to_string())),
             outcome = end.as_ref().map_or("cancelled".to_owned(), End::word),
@@ -242,7 +242,8 @@ impl Run<'_> {
         };
         connection.call(call).await.map_err(|error| {
             if !matches!(error, UpstreamError::Cancelled) {
-                tracing::warn!(server = %self.link.server, method = %self.method, call = self.id, "{error}");
+                let method = for_log(&self.method);
+                tracing::warn!(server = %self.link.server, %method, call = self.id, "{error}");
             }
             rescue::upstream(&error)
         })
@@ -436,7 +437,12 @@ fn answer(id: &[u8], end: End) -> Message {
 /// The name of what is called, for the log: bounded and without control characters.
 fn log_name(request: &Message) -> Option<String> {
     let name = request.param_text("name").or_else(|| request.param_text("uri"))?;
-    Some(name.chars().take(128).collect::<String>().escape_debug().to_string())
+    Some(for_log(&name))
+}
+
+/// What a client wrote, for the log: bounded and without control characters.
+fn for_log(text: &str) -> String {
+    text.chars().take(128).collect::<String>().escape_debug().to_string()
 }
 
 #[cfg(test)]
@@ -449,3 +455,10 @@ mod tests {
         link.call(request, scope)
     }
 }
+    #[test]
+    fn a_method_forges_no_line_of_the_log() {
+        assert_eq!(for_log("tools/call"), "tools/call");
+        assert_eq!(for_log("x\n2026 INFO call ok\u{1b}[2J"), "x\\n2026 INFO call ok\\u{1b}[2J");
+        assert_eq!(for_log(&"x".repeat(1 << 20)).len(), 128);
+    }
+
