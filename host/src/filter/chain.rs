@@ -115,6 +115,14 @@ impl Chain {
         self.rows.get(method).cloned().unwrap_or_else(|| Arc::new(Row::new(&self.filters, method)))
     }
 
+    /// Whether the `response` filters that look at what this tool returns do so as well if it returns
+    /// it to `tasks/result`, which names a task and no tool.
+    pub fn follows_task(&self, tool: Option<&str>) -> bool {
+        let mut looking = self.row("tools/call").response.clone();
+        looking.retain(|(_, placed)| placed.sees_name(tool));
+        looking.iter().all(|(_, placed)| placed.sees_name(None) && placed.sees_method("tasks/result"))
+    }
+
     /// Whether any filter edits the definitions of this kind.
     pub fn edits(&self, kind: ItemKind) -> bool {
         self.catalog.contains_key(&kind)

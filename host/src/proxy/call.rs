@@ -187,6 +187,14 @@ impl Run<'_> {
         if !same_bytes(&view.params, &self.params()) {
             self.request = self.request.with_params(&view.params);
         }
+        if row.method == "tools/call"
+            && self.request.param("task").is_some()
+            && !self.chain.follows_task(view.name.as_deref())
+        {
+            return Err(rescue::invalid_params(
+                "`task`: a filter that looks at what this tool returns could not; call it without",
+            ));
+        }
         // Before it is sent: what it asks for may come before its answer is looked at.
         let subscribed = self.link.subscribe(&self.method, &self.request);
         let sent = self.send(self.request.clone(), Some(Arc::new(view.clone()))).await;
@@ -434,7 +442,7 @@ fn answer(id: &[u8], end: End) -> Message {
     }
 }
 
-/// The name of what is called, for the log: bounded and without control characters.
+/// The name of what is called, for the log.
 fn log_name(request: &Message) -> Option<String> {
     let name = request.param_text("name").or_else(|| request.param_text("uri"))?;
     Some(for_log(&name))
@@ -449,12 +457,6 @@ fn for_log(text: &str) -> String {
 mod tests {
     use super::*;
 
-    /// Transports spawn calls, so their futures must be `Send`.
-    #[expect(dead_code, reason = "compiling is the test")]
-    fn calls_can_be_spawned(link: &'static Arc<Link>, request: Message, scope: CallScope) -> impl Send {
-        link.call(request, scope)
-    }
-}
     #[test]
     fn a_method_forges_no_line_of_the_log() {
         assert_eq!(for_log("tools/call"), "tools/call");
@@ -462,3 +464,9 @@ mod tests {
         assert_eq!(for_log(&"x".repeat(1 << 20)).len(), 128);
     }
 
+    /// Transports spawn calls, so their futures must be `Send`.
+    #[expect(dead_code, reason = "compiling is the test")]
+    fn calls_can_be_spawned(link: &'static Arc<Link>, request: Message, scope: CallScope) -> impl Send {
+        link.call(request, scope)
+    }
+}

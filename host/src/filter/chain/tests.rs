@@ -304,3 +304,22 @@ async fn a_method_of_the_servers_own_meets_the_filters_that_name_it() {
     assert!(matches!(up, Up::Proceed));
     assert_eq!(*log.lock().unwrap(), ["acme.request", "all.request"]);
 }
+
+#[test]
+fn a_task_is_followed_only_by_filters_that_see_its_result() {
+    let log = Log::default();
+    let follows = |methods: &[&str], names: &[&str]| {
+        let owned = |globs: &[&str]| globs.iter().map(|glob| (*glob).to_owned()).collect();
+        let filter = placed(both("a", &log), |parts| {
+            parts.matches.methods = owned(methods);
+            parts.matches.names = owned(names);
+        });
+        chain(vec![filter]).follows_task(Some("export_all"))
+    };
+    assert!(follows(&[], &[]));
+    assert!(follows(&["tools/call", "tasks/*"], &[]));
+    assert!(follows(&["prompts/*"], &[]), "it does not look at tools");
+    assert!(follows(&[], &["other_*"]), "it does not look at this tool");
+    assert!(!follows(&["tools/call"], &[]));
+    assert!(!follows(&[], &["export_*"]), "the result of a task has no tool's name");
+}
