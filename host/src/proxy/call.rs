@@ -239,7 +239,14 @@ impl Run<'_> {
             call: call.filter(|_| !shared),
             principal,
         });
-        let connection = self.connection().await.map_err(|e| rescue::upstream(&e))?;
+        let failed = |error: UpstreamError| {
+            if !matches!(error, UpstreamError::Cancelled) {
+                let method = for_log(&self.method);
+                tracing::warn!(server = %self.link.server, %method, call = self.id, "{error}");
+            }
+            rescue::upstream(&error)
+        };
+        let connection = self.connection().await.map_err(failed)?;
         let call = UpstreamCall {
             message,
             downlink: self.downlink.clone(),
@@ -248,13 +255,7 @@ impl Run<'_> {
             hard_deadline: self.hard_deadline,
             outgoing,
         };
-        connection.call(call).await.map_err(|error| {
-            if !matches!(error, UpstreamError::Cancelled) {
-                let method = for_log(&self.method);
-                tracing::warn!(server = %self.link.server, %method, call = self.id, "{error}");
-            }
-            rescue::upstream(&error)
-        })
+        connection.call(call).await.map_err(failed)
     }
 
     /// The link's connection. Making it anew may take longer than this call may, and goes on then
