@@ -105,6 +105,10 @@ pub struct ExchangeDraft {
     pub message: Option<Bytes>,
 }
 
+/// What stands before the last lines of a server's stderr, at the end of the `reason` of an error.
+/// They are for the operator: they may hold anything, another client's data included.
+pub const LAST_WORDS: &str = "; its last words: ";
+
 /// Why a server could not be reached or did not answer. Texts are for the client and name the
 /// server and what to do; nothing of the host's inside.
 #[derive(Clone, Debug, thiserror::Error)]

@@ -20,8 +20,11 @@ enum State {
     Open {
         until: Instant,
     },
-    /// One call is out to see whether the filter works again.
-    Probing,
+    /// One call is out to see whether the filter works again. It may never tell: a client that
+    /// leaves takes the authentication of its request along.
+    Probing {
+        until: Instant,
+    },
 }
 
 /// Whether the filter may be asked.
@@ -41,17 +44,21 @@ impl Breaker {
 
     /// Asked before every hook.
     pub fn permit(&self) -> Permit {
+        self.permit_at(Instant::now())
+    }
+
+    fn permit_at(&self, now: Instant) -> Permit {
         if self.faults == 0 {
             return Permit::Pass;
         }
         let mut state = self.lock();
         match *state {
             State::Closed { .. } => Permit::Pass,
-            State::Open { until } if Instant::now() >= until => {
-                *state = State::Probing;
+            State::Open { until } | State::Probing { until } if now >= until => {
+                *state = State::Probing { until: now + self.window };
                 Permit::Pass
             }
-            State::Open { .. } | State::Probing => Permit::Open,
+            State::Open { .. } | State::Probing { .. } => Permit::Open,
         }
     }
 
@@ -77,11 +84,11 @@ impl Breaker {
             }
             // What was under way when it opened says nothing new.
             State::Open { .. } => return false,
-            State::Probing if !fault => {
+            State::Probing { .. } if !fault => {
                 *state = State::Closed { since: now, faults: 0 };
                 return false;
             }
-            State::Probing => {}
+            State::Probing { .. } => {}
         }
         *state = State::Open { until: now + self.window };
         true
@@ -112,11 +119,14 @@ mod tests {
         assert!(breaker_long.record(true));
         assert_eq!(breaker_long.permit(), Permit::Open);
 
-        let breaker = Breaker::new(1, Duration::ZERO);
+        let window = Duration::from_secs(3600);
+        let breaker = Breaker::new(1, window);
         assert!(breaker.record(true));
         assert!(breaker.is_open());
-        assert_eq!(breaker.permit(), Permit::Pass, "the window is over: a probe");
-        assert_eq!(breaker.permit(), Permit::Open, "only one");
+        let later = Instant::now() + window;
+        assert_eq!(breaker.permit_at(later), Permit::Pass, "the window is over: a probe");
+        assert_eq!(breaker.permit_at(later), Permit::Open, "only one");
+        assert_eq!(breaker.permit_at(later + window), Permit::Pass, "a probe that never told is given up");
         assert!(!breaker.record(false));
         assert!(!breaker.is_open());
     }

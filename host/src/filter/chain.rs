@@ -22,8 +22,7 @@ use crate::config::OnFailure;
 #[derive(Debug)]
 pub struct Chain {
     filters: Vec<Arc<Placed>>,
-    rows: HashMap<&'static str, Row>,
-    other: Row,
+    rows: HashMap<&'static str, Arc<Row>>,
     catalog: HashMap<ItemKind, Vec<Arc<Placed>>>,
     access: HashMap<ItemKind, Vec<Arc<Placed>>>,
     budget: Duration,
@@ -76,22 +75,8 @@ impl Chain {
     /// Places the filters that see `server`. `budget` bounds the wall time of each phase.
     pub fn new(server: &str, filters: &[Arc<Placed>], methods: &[MethodKinds], budget: Duration) -> Chain {
         let filters: Vec<_> = filters.iter().filter(|f| f.sees_server(server)).cloned().collect();
-        let row = |method: &str| {
-            let mut row = Row::default();
-            for (position, placed) in filters.iter().enumerate().filter(|(_, f)| f.sees_method(method)) {
-                if placed.hooks.request {
-                    row.request.push((position, placed.clone()));
-                }
-                if placed.hooks.response {
-                    row.response.push((position, placed.clone()));
-                }
-                if placed.hooks.upstream {
-                    row.upstream.push(placed.clone());
-                }
-            }
-            row
-        };
-        let rows = methods.iter().map(|(method, _)| (*method, row(method))).collect();
+        let rows =
+            methods.iter().map(|(method, _)| (*method, Arc::new(Row::new(&filters, method)))).collect();
         let mut catalog: HashMap<_, Vec<Arc<Placed>>> = HashMap::new();
         let mut access: HashMap<_, Vec<Arc<Placed>>> = HashMap::new();
         for placed in &filters {
@@ -116,9 +101,7 @@ impl Chain {
                 }
             }
         }
-        // A method nobody knew when the rows were built: only filters that see every method.
-        let other = row("*");
-        Chain { filters, rows, other, catalog, access, budget }
+        Chain { filters, rows, catalog, access, budget }
     }
 
     /// All filters of the chain, in order.
@@ -126,9 +109,18 @@ impl Chain {
         &self.filters
     }
 
-    /// The filters that see a method.
-    pub fn row(&self, method: &str) -> &Row {
-        self.rows.get(method).unwrap_or(&self.other)
+    /// The filters that see a method. Methods of a server's own, which `match.methods` may name as
+    /// well, have no row ready.
+    pub fn row(&self, method: &str) -> Arc<Row> {
+        self.rows.get(method).cloned().unwrap_or_else(|| Arc::new(Row::new(&self.filters, method)))
+    }
+
+    /// Whether the `response` filters that look at what this tool returns do so as well if it returns
+    /// it to `tasks/result`, which names a task and no tool.
+    pub fn follows_task(&self, tool: Option<&str>) -> bool {
+        let mut looking = self.row("tools/call").response.clone();
+        looking.retain(|(_, placed)| placed.sees_name(tool));
+        looking.iter().all(|(_, placed)| placed.sees_name(None) && placed.sees_method("tasks/result"))
     }
 
     /// Whether any filter edits the definitions of this kind.
@@ -327,6 +319,24 @@ impl Chain {
             }
         }
         Ok(view.headers)
+    }
+}
+
+impl Row {
+    fn new(filters: &[Arc<Placed>], method: &str) -> Row {
+        let mut row = Row::default();
+        for (position, placed) in filters.iter().enumerate().filter(|(_, f)| f.sees_method(method)) {
+            if placed.hooks.request {
+                row.request.push((position, placed.clone()));
+            }
+            if placed.hooks.response {
+                row.response.push((position, placed.clone()));
+            }
+            if placed.hooks.upstream {
+                row.upstream.push(placed.clone());
+            }
+        }
+        row
     }
 }
 

@@ -15,14 +15,14 @@ use super::{Downlink, Snapshot, rescue};
 use crate::filter::chain::{Chain, States, Up};
 use crate::filter::{CallView, Caller, Item, ItemKind, Outcome};
 use crate::jsonrpc::{self, Document, Kind, Limits, Message};
-use crate::upstream::{Outgoing, Reply, UpstreamCall, UpstreamError};
+use crate::upstream::{Connection, Outgoing, Reply, UpstreamCall, UpstreamError};
 
 /// Names calls in logs and for plugins.
 static CALLS: AtomicU64 = AtomicU64::new(1);
 
 /// One call under way.
 pub(super) struct Run<'a> {
-    pub(super) link: &'a Link,
+    pub(super) link: &'a Arc<Link>,
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) chain: Arc<Chain>,
     pub(super) request: Message,
@@ -96,7 +96,7 @@ impl Link {
         tracing::info!(
             target: "call",
             server = %self.server,
-            method = %method,
+            method = %for_log(&method),
             name = name.as_deref().map(tracing::field::display),
             principal = principal.as_ref().map(|p| tracing::field::display(p.id.escape_debug().to_string())),
             outcome = end.as_ref().map_or("cancelled".to_owned(), End::word),
@@ -137,7 +137,7 @@ impl Run<'_> {
         let mut view = self.view(target.as_ref());
         let mut from = 0;
         let below = loop {
-            match chain.request(hooks, &mut view, &mut states, from).await {
+            match chain.request(&hooks, &mut view, &mut states, from).await {
                 Up::Proceed => break usize::MAX,
                 Up::Rerouted { name, next } => {
                     let target = self.admit_rerouted(row, target.as_ref(), name).await?;
@@ -162,7 +162,7 @@ impl Run<'_> {
             }
         }
         let before = view.outcome.clone();
-        chain.response(hooks, &mut view, &mut states, below).await;
+        chain.response(&hooks, &mut view, &mut states, below).await;
         Ok(match (reply, view.outcome) {
             (Some(reply), Some(outcome)) => {
                 if before.as_ref().is_some_and(|before| same(before, &outcome)) {
@@ -187,7 +187,23 @@ impl Run<'_> {
         if !same_bytes(&view.params, &self.params()) {
             self.request = self.request.with_params(&view.params);
         }
-        let mut reply = self.send(self.request.clone(), Some(Arc::new(view.clone()))).await?;
+        if row.method == "tools/call"
+            && self.request.param("task").is_some()
+            && !self.chain.follows_task(view.name.as_deref())
+        {
+            return Err(rescue::invalid_params(
+                "`task`: a filter that looks at what this tool returns could not; call it without",
+            ));
+        }
+        // Before it is sent: what it asks for may come before its answer is looked at.
+        let subscribed = self.link.subscribe(&self.method, &self.request);
+        let sent = self.send(self.request.clone(), Some(Arc::new(view.clone()))).await;
+        if let Some(uri) = &subscribed
+            && sent.as_ref().map_or(true, |reply| reply.message.kind() != Kind::Result)
+        {
+            self.link.unsubscribe(uri);
+        }
+        let mut reply = sent?;
         if let Subject::List(list) = row.subject {
             reply = self.shape_list(list, reply).await?;
         }
@@ -223,7 +239,14 @@ impl Run<'_> {
             call: call.filter(|_| !shared),
             principal,
         });
-        let connection = self.link.connection().await.map_err(|e| rescue::upstream(&e))?;
+        let failed = |error: UpstreamError| {
+            if !matches!(error, UpstreamError::Cancelled) {
+                let method = for_log(&self.method);
+                tracing::warn!(server = %self.link.server, %method, call = self.id, "{error}");
+            }
+            rescue::upstream(&error)
+        };
+        let connection = self.connection().await.map_err(failed)?;
         let call = UpstreamCall {
             message,
             downlink: self.downlink.clone(),
@@ -232,12 +255,21 @@ impl Run<'_> {
             hard_deadline: self.hard_deadline,
             outgoing,
         };
-        connection.call(call).await.map_err(|error| {
-            if !matches!(error, UpstreamError::Cancelled) {
-                tracing::warn!(server = %self.link.server, method = %self.method, call = self.id, "{error}");
-            }
-            rescue::upstream(&error)
-        })
+        connection.call(call).await.map_err(failed)
+    }
+
+    /// The link's connection. Making it anew may take longer than this call may, and goes on then
+    /// for the next one.
+    async fn connection(&self) -> Result<Arc<dyn Connection>, UpstreamError> {
+        tokio::select! {
+            biased;
+            connection = self.link.connection() => connection,
+            () = self.cancel.cancelled() => Err(UpstreamError::Cancelled),
+            () = tokio::time::sleep_until(self.deadline.into()) => Err(UpstreamError::Unreachable {
+                server: self.link.server.clone(),
+                reason: "it was not connected to again in time; the call did not reach it".to_owned(),
+            }),
+        }
     }
 
     /// Resolves a name as the client knows it and asks `access` about it.
@@ -340,10 +372,7 @@ impl Run<'_> {
         match row.subject {
             Subject::Named(_, param) => Ok(self.request.with_param(param, &quoted(name))),
             Subject::Reference => {
-                let at = match self.request.param("ref").and_then(|r| jsonrpc::get(r, "/name")) {
-                    Some(_) => "/ref/name",
-                    None => "/ref/uri",
-                };
+                let at = methods::reference_at(&self.request);
                 let mut params = Document::new(self.params(), self.json_limits());
                 params.set_text(at, name).map_err(|e| rescue::invalid_params(&e.to_string()))?;
                 Ok(self.request.with_params(params.bytes()))
@@ -414,15 +443,27 @@ fn answer(id: &[u8], end: End) -> Message {
     }
 }
 
-/// The name of what is called, for the log: bounded and without control characters.
+/// The name of what is called, for the log.
 fn log_name(request: &Message) -> Option<String> {
     let name = request.param_text("name").or_else(|| request.param_text("uri"))?;
-    Some(name.chars().take(128).collect::<String>().escape_debug().to_string())
+    Some(for_log(&name))
+}
+
+/// What a client wrote, for the log: bounded and without control characters.
+fn for_log(text: &str) -> String {
+    text.chars().take(128).collect::<String>().escape_debug().to_string()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_method_forges_no_line_of_the_log() {
+        assert_eq!(for_log("tools/call"), "tools/call");
+        assert_eq!(for_log("x\n2026 INFO call ok\u{1b}[2J"), "x\\n2026 INFO call ok\\u{1b}[2J");
+        assert_eq!(for_log(&"x".repeat(1 << 20)).len(), 128);
+    }
 
     /// Transports spawn calls, so their futures must be `Send`.
     #[expect(dead_code, reason = "compiling is the test")]

@@ -56,7 +56,9 @@ pub struct Link {
     opener: Arc<Caller>,
     downlink: Arc<Watched>,
     lease: Mutex<Option<Arc<Lease>>>,
-    reconnecting: Semaphore,
+    reconnecting: Arc<Semaphore>,
+    /// Whether there was a connection before: a new one is told what was set up on it.
+    connected: AtomicBool,
     definitions: Mutex<HashMap<ItemKind, Arc<Reading>>>,
     /// Counts list changes: what was read before one is not kept after it.
     epoch: AtomicU64,
@@ -95,7 +97,8 @@ impl Link {
             opener: caller,
             downlink: watched.clone(),
             lease: Mutex::new(None),
-            reconnecting: Semaphore::new(1),
+            reconnecting: Arc::new(Semaphore::new(1)),
+            connected: AtomicBool::new(false),
             definitions: Mutex::default(),
             epoch: AtomicU64::new(0),
             level: Mutex::new(None),
@@ -160,28 +163,34 @@ impl Link {
         }
     }
 
-    /// The open connection, made anew if it died.
-    pub(crate) async fn connection(&self) -> Result<Arc<dyn Connection>, UpstreamError> {
+    /// The open connection, made anew if it died. Dropping the future gives up the wait only.
+    pub(crate) async fn connection(self: &Arc<Self>) -> Result<Arc<dyn Connection>, UpstreamError> {
         if let Some(open) = self.open_connection() {
             return Ok(open);
         }
-        let gone = |reason: &str| UpstreamError::Gone {
-            server: self.server.clone(),
-            reason: reason.to_owned(),
-            may_have_run: false,
-        };
-        let _one_at_a_time = self.reconnecting.acquire().await.map_err(|_| gone("is being let go"))?;
+        let turn = self.reconnecting.clone().acquire_owned().await;
+        let turn = turn.map_err(|_| self.gone("is being let go"))?;
         if let Some(open) = self.open_connection() {
             return Ok(open);
         }
+        let link = self.clone();
+        // A task, because others wait for the same connection. There is one at a time.
+        let connecting = tokio::spawn(async move {
+            let _turn = turn;
+            link.connect().await
+        });
+        connecting.await.unwrap_or_else(|_| Err(self.gone("could not be connected to: see Lockgate's log")))
+    }
+
+    async fn connect(self: &Arc<Self>) -> Result<Arc<dyn Connection>, UpstreamError> {
         if self.closed.load(Ordering::Acquire) {
-            return Err(gone("was let go: the session ended"));
+            return Err(self.gone("was let go: the session ended"));
         }
         let snapshot = self.gateway.snapshot();
         let outgoing = self
             .outgoing(&snapshot, Arc::from("initialize"), &self.opener)
-            .ok_or_else(|| gone("is not served any more"))?;
-        let again = lock(&self.lease).take().is_some();
+            .ok_or_else(|| self.gone("is not served any more"))?;
+        drop(lock(&self.lease).take());
         let hello = Hello {
             server: self.server.clone(),
             owner: self.owner.clone(),
@@ -191,35 +200,59 @@ impl Link {
         };
         let lease = Arc::new(self.gateway.upstreams().connect(hello).await?);
         let connection = lease.connection.clone();
-        if again {
+        // Not by the lease: an attempt that failed has let go of it already.
+        if self.connected.swap(true, Ordering::AcqRel) {
             self.forget(None);
             self.say_again(&connection, &outgoing).await;
         }
         *lock(&self.lease) = Some(lease);
         if self.closed.load(Ordering::Acquire) {
             lock(&self.lease).take();
-            return Err(gone("was let go: the session ended"));
+            return Err(self.gone("was let go: the session ended"));
         }
         Ok(connection)
     }
 
+    fn gone(&self, reason: &str) -> UpstreamError {
+        UpstreamError::Gone { server: self.server.clone(), reason: reason.to_owned(), may_have_run: false }
+    }
+
+    /// Notes the URI of a subscription about to be made; none if it is no such request, or noted
+    /// already.
+    pub(super) fn subscribe(&self, method: &str, request: &Message) -> Option<String> {
+        let uri = (method == "resources/subscribe").then(|| request.param_text("uri"))??.into_owned();
+        let mut subscriptions = lock(&self.subscriptions);
+        (subscriptions.len() < SUBSCRIPTIONS && subscriptions.insert(uri.clone())).then_some(uri)
+    }
+
+    /// Forgets a subscription.
+    pub(super) fn unsubscribe(&self, uri: &str) {
+        lock(&self.subscriptions).remove(uri);
+    }
+
     /// Remembers what a successful call set up on the connection.
     pub(super) fn remember(&self, method: &str, request: &Message) {
-        let uri = || request.param_text("uri").map(std::borrow::Cow::into_owned);
         match method {
             "logging/setLevel" => *lock(&self.level) = Some(request.clone()),
-            "resources/subscribe" => {
-                let mut subscriptions = lock(&self.subscriptions);
-                if subscriptions.len() < SUBSCRIPTIONS {
-                    subscriptions.extend(uri());
-                }
-            }
             "resources/unsubscribe" => {
-                if let Some(uri) = uri() {
-                    lock(&self.subscriptions).remove(&uri);
+                if let Some(uri) = request.param_text("uri") {
+                    self.unsubscribe(&uri);
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Whether news of this resource are this client's. What it subscribed to was judged; a server
+    /// may also tell of what is below (specification 2025-11-25, resources) or of what was never
+    /// asked for, and that may be another client's, or hidden.
+    fn may_hear_of(&self, uri: &str, shared: bool) -> bool {
+        let judged =
+            self.gateway.snapshot().chain(&self.server).is_some_and(|chain| chain.judges(ItemKind::Resource));
+        match (judged, shared) {
+            (true, _) => lock(&self.subscriptions).contains(uri),
+            (false, true) => lock(&self.subscriptions).iter().any(|mine| uri.starts_with(mine.as_str())),
+            (false, false) => true,
         }
     }
 
@@ -346,11 +379,9 @@ impl Downlink for Watched {
                     link.forget(Some(ItemKind::Resource));
                     link.forget(Some(ItemKind::ResourceTemplate));
                 }
-                // On a shared connection others subscribed as well. The URI may be below the one
-                // subscribed to (specification 2025-11-25, resources).
-                Some("notifications/resources/updated") if self.shared => {
+                Some("notifications/resources/updated") => {
                     let uri = notification.param_text("uri").unwrap_or_default();
-                    if !lock(&link.subscriptions).iter().any(|mine| uri.starts_with(mine.as_str())) {
+                    if !link.may_hear_of(&uri, self.shared) {
                         return;
                     }
                 }

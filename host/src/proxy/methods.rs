@@ -168,6 +168,16 @@ pub fn named(row: &Row, request: &Message) -> Result<Option<(ItemKind, String)>,
     }
 }
 
+/// Where in `params` of a request about a reference its name stands. The type decides, as it does for
+/// [`named`]: a reference may have a `name` beside its `uri`.
+pub fn reference_at(request: &Message) -> &'static str {
+    let kind = request.param("ref").and_then(|reference| jsonrpc::get(reference, "/type"));
+    match kind.and_then(jsonrpc::unescape).as_deref() {
+        Some("ref/prompt") => "/ref/name",
+        _ => "/ref/uri",
+    }
+}
+
 fn reference(request: &Message) -> Result<(ItemKind, String), &'static str> {
     const WRONG: &str =
         "`params.ref` must be `{type: \"ref/prompt\", name}` or `{type: \"ref/resource\", uri}`";
@@ -204,6 +214,20 @@ mod tests {
         assert_eq!(notification("acme/do"), Notification::None);
         assert_eq!(notification("notifications/acme"), Notification::Extension);
         assert_eq!(notification("notifications/roots/list_changed"), Notification::Known);
+    }
+
+    #[test]
+    fn the_type_of_a_reference_says_which_member_names_it() {
+        for (params, kind, name, at) in [
+            (r#"{"ref":{"type":"ref/prompt","name":"n","uri":"u"}}"#, ItemKind::Prompt, "n", "/ref/name"),
+            (r#"{"ref":{"name":"n","uri":"u","type":"ref/resource"}}"#, ItemKind::Resource, "u", "/ref/uri"),
+            (r#"{"ref":{"type":"ref\u002fprompt","name":"n"}}"#, ItemKind::Prompt, "n", "/ref/name"),
+        ] {
+            let request = Message::request(b"1", "completion/complete", Some(params.as_bytes()));
+            let found = named(find("completion/complete"), &request);
+            assert_eq!(found, Ok(Some((kind, name.to_owned()))), "{params}");
+            assert_eq!(reference_at(&request), at, "{params}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::filter::{ItemKind, Outcome, Rejection};
 use crate::jsonrpc::{self, Message};
-use crate::upstream::UpstreamError;
+use crate::upstream::{LAST_WORDS, UpstreamError};
 
 /// The answer for a name that does not exist, or is hidden from this caller: the same bytes.
 pub fn unknown(kind: ItemKind, name: &str) -> Outcome {
@@ -56,7 +56,21 @@ pub fn upstream(error: &UpstreamError) -> Outcome {
         UpstreamError::Busy { .. } => "busy",
         UpstreamError::Cancelled => "cancelled",
     };
-    reason(error.to_string(), word)
+    reason(for_client(error.clone()).to_string(), word)
+}
+
+/// The error without what the server wrote to stderr: that went to no filter, and may be about
+/// other clients.
+fn for_client(mut error: UpstreamError) -> UpstreamError {
+    if let UpstreamError::NotStarted { reason, .. }
+    | UpstreamError::Gone { reason, .. }
+    | UpstreamError::Unreachable { reason, .. } = &mut error
+        && let Some(at) = reason.find(LAST_WORDS)
+    {
+        reason.truncate(at);
+        reason.push_str("; its last words are in Lockgate's log");
+    }
+    error
 }
 
 /// The answer for a filter that closed the call by failing.
@@ -80,4 +94,25 @@ fn reason(message: String, word: &str) -> Outcome {
 
 fn failure(code: i32, message: String, data: Option<Bytes>) -> Outcome {
     Outcome::Failure(Rejection { code, message, data }.error())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_servers_stderr_is_not_for_clients() {
+        let said = format!("exited with status 3{LAST_WORDS}KEY=hunter2 | ; the call did not reach it");
+        let server: std::sync::Arc<str> = "s".into();
+        for error in [
+            UpstreamError::Gone { server: server.clone(), reason: said.clone(), may_have_run: true },
+            UpstreamError::NotStarted { server, reason: format!("it failed before: it {said}") },
+        ] {
+            let Outcome::Failure(told) = upstream(&error) else { unreachable!() };
+            let told = String::from_utf8_lossy(&told).into_owned();
+            assert!(told.contains("status 3") && !told.contains("hunter2"), "{told}");
+            assert_eq!(told.contains("the call may have run"), error.to_string().contains("may have run"));
+            assert!(error.to_string().contains("hunter2"), "the operator reads it in the log");
+        }
+    }
 }

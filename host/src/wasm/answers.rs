@@ -14,7 +14,7 @@ use crate::filter::{
     Decision, DefinitionsEdit, Effects, ExchangeEffects, Failure, FailureKind, Outcome, Principal, Rejection,
     Verdict, Visibility,
 };
-use crate::jsonrpc::{Document, JsonKind};
+use crate::jsonrpc::{Document, JsonKind, Limits, Message, Source};
 
 /// Longest text of a refusal.
 const MESSAGE_BYTES: usize = 4 << 10;
@@ -149,11 +149,27 @@ pub(super) fn effects(hook: Hook, ran: Ran, identity: &Identity) -> Result<Effec
         return Ok(effects);
     }
     effects.reroute = reroute;
-    effects.params = documents.edited(Key::Params).map(|document| document.bytes().clone());
+    if let Some(document) = documents.edited(Key::Params) {
+        effects.params = Some(lawful_params(hook, document.bytes(), identity.json_limits)?);
+    }
     if let Some(outcome) = &view.outcome {
         effects.outcome = edited_outcome(hook, &mut documents, outcome)?;
     }
     Ok(effects)
+}
+
+/// Edits were judged one by one, and as a document of its own. The server reads them as part of a
+/// message: there names are reserved in every spelling, and nesting begins one level up.
+fn lawful_params(hook: Hook, params: &Bytes, limits: Limits) -> Result<Bytes, Failure> {
+    let (before, after): (&[u8], &[u8]) = (br#"{"jsonrpc":"2.0","id":0,"method":"-","params":"#, b"}");
+    let limits = Limits { bytes: limits.bytes.saturating_add(before.len() + after.len()), ..limits };
+    let message = Bytes::from([before, params, after].concat());
+    match Message::parse(message, &limits, Source::Client) {
+        Ok(_) => Ok(params.clone()),
+        Err(violation) => {
+            Err(bad(hook, format_args!("its edits leave unacceptable params: {}", violation.what)))
+        }
+    }
 }
 
 fn edited_outcome(hook: Hook, documents: &mut Documents, was: &Outcome) -> Result<Option<Bytes>, Failure> {
@@ -222,5 +238,26 @@ fn object(hook: Hook, what: &str, text: String, identity: &Identity) -> Result<B
     match document.kind("") {
         Ok(Some(JsonKind::Object)) => Ok(document.bytes().clone()),
         _ => Err(bad(hook, format_args!("{what} must be a JSON object"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn edited_params_are_judged_as_the_part_of_a_message_that_they_are() {
+        let limits = Limits { depth: 4, ..Limits::default() };
+        let judged = |params: &'static str| {
+            lawful_params(Hook::Request, &Bytes::from_static(params.as_bytes()), limits)
+                .map_err(|failure| failure.kind)
+        };
+        for params in [r#"{"name":"t","arguments":{"Name":"x"}}"#, r#"{"a":{"b":[]}}"#, "{}"] {
+            assert_eq!(judged(params).as_deref(), Ok(params.as_bytes()));
+        }
+        // A zero-width space, full-width letters, and one level too many with the message around.
+        for params in ["{\"na\u{200b}me\":\"t\"}", "{\"\u{ff4e}ame\":\"t\"}", r#"{"a":{"b":[[]]}}"#] {
+            assert_eq!(judged(params), Err(FailureKind::BadOutput), "{params}");
+        }
     }
 }

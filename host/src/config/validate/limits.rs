@@ -5,6 +5,8 @@ use crate::config::locate::KeyPath;
 
 /// Deepest nesting that may be allowed: beyond it, code that reads a message recursively is at risk.
 const MAX_DEPTH: u16 = 512;
+/// Longest time that makes sense anywhere: a year. Much longer ones cannot be added to a clock.
+const MAX_SECONDS: u64 = 366 * 24 * 3600;
 /// Most memory of one instance in MiB: what 32-bit WebAssembly can address.
 const MAX_MEMORY_MIB: u32 = 4096;
 
@@ -35,6 +37,21 @@ pub(super) fn check(check: &mut Check<'_>) {
         ("chain_ms", l.chain_ms == 0),
     ];
     not_zero(check, &path, &zero);
+    for (name, seconds) in [
+        ("session_idle_seconds", l.session_idle_seconds),
+        ("session_seconds", l.session_seconds),
+        ("connect_seconds", l.connect_seconds),
+        ("header_seconds", l.header_seconds),
+        ("call_seconds", l.call_seconds),
+        ("call_max_seconds", l.call_max_seconds),
+        ("ping_seconds", l.ping_seconds),
+        ("drain_seconds", l.drain_seconds),
+    ] {
+        if seconds > MAX_SECONDS {
+            let message = format!("`limits.{name}`: {seconds} is too long");
+            check.error(&path.key(name), message, format!("at most {MAX_SECONDS} (a year)"));
+        }
+    }
     if l.message_depth > MAX_DEPTH {
         let message = format!("`limits.message_depth`: {} is too deep", l.message_depth);
         check.error(&path.key("message_depth"), message, format!("at most {MAX_DEPTH}"));

@@ -146,9 +146,9 @@ async fn requests_go_forward_and_responses_backward() {
     let log = Log::default();
     let chain = chain(vec![placed(both("a", &log), |_| {}), placed(both("b", &log), |_| {})]);
     let (row, mut view, mut states) = (chain.row("tools/call"), view("t"), States::default());
-    assert!(matches!(chain.request(row, &mut view, &mut states, 0).await, Up::Proceed));
+    assert!(matches!(chain.request(&row, &mut view, &mut states, 0).await, Up::Proceed));
     view.outcome = Some(Outcome::Success(Bytes::from_static(b"{}")));
-    chain.response(row, &mut view, &mut states, usize::MAX).await;
+    chain.response(&row, &mut view, &mut states, usize::MAX).await;
     assert_eq!(called(&log), ["a.request", "b.request", "b.response", "a.response"]);
 }
 
@@ -162,12 +162,12 @@ async fn an_early_answer_walks_back_through_the_filters_before_it() {
         vec![placed(both("a", &log), |_| {}), placed(middle, |_| {}), placed(both("c", &log), |_| {})];
     let chain = chain(filters);
     let (row, mut view, mut states) = (chain.row("tools/call"), view("t"), States::default());
-    let Up::Answered { outcome, below } = chain.request(row, &mut view, &mut states, 0).await else {
+    let Up::Answered { outcome, below } = chain.request(&row, &mut view, &mut states, 0).await else {
         panic!("not answered")
     };
     assert!(matches!(&outcome, Outcome::Success(b) if b == "{\"x\":1}"));
     view.outcome = Some(outcome);
-    chain.response(row, &mut view, &mut states, below).await;
+    chain.response(&row, &mut view, &mut states, below).await;
     assert_eq!(called(&log), ["a.request", "b.request", "a.response"]);
 }
 
@@ -179,7 +179,7 @@ async fn a_failing_filter_closes_the_call_unless_it_may_be_open() {
         bad.request = Some(Box::new(fail));
         let chain = chain(vec![placed(bad, |p| p.on_failure = on_failure)]);
         let mut view = view("t");
-        let up = chain.request(chain.row("tools/call"), &mut view, &mut States::default(), 0).await;
+        let up = chain.request(&chain.row("tools/call"), &mut view, &mut States::default(), 0).await;
         assert_eq!(matches!(up, Up::Proceed), passes, "{on_failure:?}: {up:?}");
     }
 }
@@ -222,7 +222,7 @@ async fn what_match_excludes_is_not_called() {
     ];
     let chain = chain(excluded.to_vec());
     let mut view = view("t");
-    let up = chain.request(chain.row("tools/call"), &mut view, &mut States::default(), 0).await;
+    let up = chain.request(&chain.row("tools/call"), &mut view, &mut States::default(), 0).await;
     assert!(matches!(up, Up::Proceed));
     assert!(called(&log).is_empty());
 
@@ -244,7 +244,7 @@ async fn a_tripped_filter_is_not_asked_any_more() {
     })]);
     for _ in 0..10 {
         let mut view = view("t");
-        let up = chain.request(chain.row("tools/call"), &mut view, &mut States::default(), 0).await;
+        let up = chain.request(&chain.row("tools/call"), &mut view, &mut States::default(), 0).await;
         assert!(matches!(up, Up::Answered { .. }), "closed all the time");
     }
     assert_eq!(called(&log).len(), 3);
@@ -283,6 +283,43 @@ async fn a_filter_that_hangs_uses_up_the_phase_and_no_more() {
     });
     let chain = chain(vec![hangs]);
     let mut view = view("t");
-    let up = chain.request(chain.row("tools/call"), &mut view, &mut States::default(), 0).await;
+    let up = chain.request(&chain.row("tools/call"), &mut view, &mut States::default(), 0).await;
     assert!(matches!(up, Up::Answered { outcome: Outcome::Failure(_), .. }));
+}
+
+#[tokio::test]
+async fn a_method_of_the_servers_own_meets_the_filters_that_name_it() {
+    let log = Log::default();
+    let only = |pattern: &str| {
+        let methods = vec![pattern.to_owned()];
+        move |parts: &mut PlacedParts| parts.matches.methods = methods
+    };
+    let chain = chain(vec![
+        placed(both("acme", &log), only("acme/*")),
+        placed(both("tools", &log), only("tools/*")),
+        placed(both("all", &log), |_| {}),
+    ]);
+    let mut view = view("t");
+    let up = chain.request(&chain.row("acme/do"), &mut view, &mut States::default(), 0).await;
+    assert!(matches!(up, Up::Proceed));
+    assert_eq!(*log.lock().unwrap(), ["acme.request", "all.request"]);
+}
+
+#[test]
+fn a_task_is_followed_only_by_filters_that_see_its_result() {
+    let log = Log::default();
+    let follows = |methods: &[&str], names: &[&str]| {
+        let owned = |globs: &[&str]| globs.iter().map(|glob| (*glob).to_owned()).collect();
+        let filter = placed(both("a", &log), |parts| {
+            parts.matches.methods = owned(methods);
+            parts.matches.names = owned(names);
+        });
+        chain(vec![filter]).follows_task(Some("export_all"))
+    };
+    assert!(follows(&[], &[]));
+    assert!(follows(&["tools/call", "tasks/*"], &[]));
+    assert!(follows(&["prompts/*"], &[]), "it does not look at tools");
+    assert!(follows(&[], &["other_*"]), "it does not look at this tool");
+    assert!(!follows(&["tools/call"], &[]));
+    assert!(!follows(&[], &["export_*"]), "the result of a task has no tool's name");
 }

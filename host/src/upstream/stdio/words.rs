@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::upstream::LAST_WORDS;
 use crate::upstream::wire::lock;
 
 /// Lines kept of what a server said last.
@@ -37,7 +38,7 @@ impl LastWords {
             return String::new();
         }
         let all: Vec<&str> = lines.iter().map(String::as_str).collect();
-        format!("; its last words: {}", all.join(" | "))
+        format!("{LAST_WORDS}{}", all.join(" | "))
     }
 }
 

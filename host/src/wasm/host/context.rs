@@ -105,7 +105,8 @@ impl State {
     /// A header as hooks may see it.
     pub(super) fn header(&mut self, headers: &HeaderMap, name: &str) -> wasmtime::Result<Option<String>> {
         let name = name.to_ascii_lowercase();
-        if CREDENTIALS.contains(&name.as_str()) {
+        // A server gives its credentials out with this one.
+        if CREDENTIALS.contains(&name.as_str()) || name == "set-cookie" {
             return Ok(None);
         }
         joined(headers, &name).map(|value| self.pull(value)).transpose()
