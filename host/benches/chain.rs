@@ -31,7 +31,7 @@ fn main() {
         criterion.bench_function(&format!("chain/request/{name}"), |b| {
             b.to_async(&runtime).iter(|| async {
                 let (mut view, mut states) = (view(), States::default());
-                let up = chain.request(chain.row("tools/call"), &mut view, &mut states, 0).await;
+                let up = chain.request(&chain.row("tools/call"), &mut view, &mut states, 0).await;
                 assert!(matches!(up, Up::Proceed));
             });
         });
