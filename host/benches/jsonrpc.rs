@@ -145,7 +145,11 @@ fn main() {
             println!("{name:<10}{size_name:>6}{ours:>14.2?}{theirs:>14.2?}{ratio:>8.2}");
         }
     }
-    let mut criterion = Criterion::default().configure_from_args().sample_size(20);
+    let mut criterion = Criterion::default()
+        .configure_from_args()
+        .sample_size(10)
+        .warm_up_time(std::time::Duration::from_millis(300))
+        .measurement_time(std::time::Duration::from_secs(1));
     for (size_name, size) in SIZES {
         for (name, bytes) in cases(size) {
             let mut group = criterion.benchmark_group(format!("jsonrpc/{name}"));
