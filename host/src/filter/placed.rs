@@ -36,70 +36,27 @@ pub struct PlacedParts {
     pub filter: Arc<dyn Filter>,
 }
 
-/// One filter in its place in the chain.
+/// One filter in its place in the chain. Reads like its parts.
 pub struct Placed {
-    /// Name in logs, errors and metrics.
-    pub name: Arc<str>,
-    /// Name of the plugin.
-    pub plugin: Arc<str>,
-    /// Version the plugin gives itself.
-    pub version: Option<String>,
-    /// Of the plugin file.
-    pub sha256: [u8; 32],
-    /// Where the plugin came from.
-    pub file: PathBuf,
-    /// Whether the configuration lists it (else it was attached from the directory).
-    pub listed: bool,
-    /// Which messages it sees.
-    pub matches: Match,
-    /// What happens if it fails.
-    pub on_failure: OnFailure,
-    /// Whether what it decides happens.
-    pub mode: Mode,
-    /// Its bounds.
-    pub limits: FilterLimits,
-    /// Which hooks it implements.
-    pub hooks: Hooks,
-    /// The filter.
-    pub filter: Arc<dyn Filter>,
+    parts: PlacedParts,
     /// Stops asking it when it keeps failing.
     pub breaker: Breaker,
+}
+
+impl std::ops::Deref for Placed {
+    type Target = PlacedParts;
+
+    fn deref(&self) -> &PlacedParts {
+        &self.parts
+    }
 }
 
 impl Placed {
     /// Puts a filter in its place.
     pub fn new(parts: PlacedParts) -> Placed {
-        let PlacedParts {
-            name,
-            plugin,
-            version,
-            sha256,
-            file,
-            listed,
-            matches,
-            on_failure,
-            mode,
-            limits,
-            hooks,
-            filter,
-        } = parts;
-        let window = Duration::from_secs(limits.breaker_seconds.into());
-        let breaker = Breaker::new(limits.breaker_faults, window);
-        Placed {
-            name,
-            plugin,
-            version,
-            sha256,
-            file,
-            listed,
-            matches,
-            on_failure,
-            mode,
-            limits,
-            hooks,
-            filter,
-            breaker,
-        }
+        let window = Duration::from_secs(parts.limits.breaker_seconds.into());
+        let breaker = Breaker::new(parts.limits.breaker_faults, window);
+        Placed { parts, breaker }
     }
 
     /// Whether it sees anything of this server.
