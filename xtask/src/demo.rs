@@ -75,8 +75,8 @@ Lockgate stands in front of a small notebook server, with four filters. Try:
 
 3. Watch a filter change while it runs: take `tool-filter` out of the chain in
      {config}
-   (or let it deny something else), then `kill -HUP` the lockgate process: `delete_note` appears in
-   tools/list. Or rebuild a plugin into
+   (or let it deny something else) and save: within a second `delete_note` is in tools/list, and
+   clients are told. Or rebuild a plugin into
      {folder}
    and see the line that says it was swapped.
 
