@@ -11,7 +11,8 @@ use crate::config::Config;
 use crate::filter::chain::{self, Placed};
 use crate::filter::{Decision, Principal, RequestHead};
 use crate::jsonrpc::{Document, Limits, Message};
-use crate::proxy::{Link, Opening, Snapshot, rescue};
+use crate::protocol::{errors, versions};
+use crate::proxy::{Joining, Link, Opening, Snapshot, rescue};
 use crate::upstream::Upstreams;
 
 /// Generations alive at once, the newest included; the oldest beyond it is cut at once.
@@ -169,6 +170,15 @@ impl Gateway {
         links.retain(|link| link.strong_count() > 0);
         links.push(Arc::downgrade(&link));
         Ok((link, result))
+    }
+
+    /// The link that a request of the modern era goes over.
+    ///
+    /// # Errors
+    /// A JSON-RPC error without id.
+    pub async fn join(self: &Arc<Self>, joining: Joining) -> Result<Arc<Link>, Message> {
+        let version = &joining.caller.client.protocol_version;
+        Err(errors::only_versions(None, version, &versions::LEGACY))
     }
 
     /// The server's `InitializeResult`, promising list changes: a reload may change any list.

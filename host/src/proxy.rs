@@ -9,7 +9,7 @@ mod outgoing;
 pub mod rescue;
 mod snapshot;
 
-pub use link::{CallScope, Link, Opening};
+pub use link::{CallScope, Joining, Link, Opening};
 pub use outgoing::Filtered;
 pub use snapshot::{Snapshot, method_kinds};
 

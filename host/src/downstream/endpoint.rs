@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::filter::{Caller, RequestHead};
 use crate::gateway::{Authenticated, Gateway, Refusal};
 use crate::jsonrpc::Message;
-use crate::proxy::{CallScope, Link, Opening};
+use crate::proxy::{CallScope, Joining, Link, Opening};
 
 /// A proxy that clients can be connected to. [`Gateway`] is the one that is served; the transports
 /// ask for no more than this, so that they can be driven without filters and servers behind them.
@@ -21,7 +21,18 @@ pub trait Endpoint: Send + Sync + 'static {
     fn authenticate(&self, head: RequestHead) -> BoxFuture<'_, Result<Authenticated, Refusal>>;
     /// A link to a server, and the server's `InitializeResult`. The error is a JSON-RPC error.
     fn open(&self, opening: Opening) -> BoxFuture<'_, Opened>;
+    /// The standing that one request of the modern era has: there are no sessions, so it is shared
+    /// by all requests of its principal. The error is a JSON-RPC error.
+    ///
+    /// Of such a standing [`Standing::call`] takes every modern method: `server/discover`, and
+    /// `subscriptions/listen`, whose acknowledgement and notifications go to the call's downlink
+    /// and whose answer is the end of the subscription. Letting go of it is all that ends it;
+    /// [`Standing::close`] is for sessions.
+    fn join(&self, joining: Joining) -> BoxFuture<'_, Joined>;
 }
+
+/// What joining comes to.
+pub type Joined = Result<Arc<dyn Standing>, Message>;
 
 /// What opening a link comes to.
 pub type Opened = Result<(Arc<dyn Standing>, Bytes), Message>;
@@ -51,6 +62,13 @@ impl Endpoint for Served {
             let (link, result) = self.0.open(opening).await?;
             let standing: Arc<dyn Standing> = Arc::new(Linked(link));
             Ok((standing, result))
+        }
+        .boxed()
+    }
+    fn join(&self, joining: Joining) -> BoxFuture<'_, Joined> {
+        async move {
+            let standing: Arc<dyn Standing> = Arc::new(Linked(self.0.join(joining).await?));
+            Ok(standing)
         }
         .boxed()
     }

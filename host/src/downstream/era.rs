@@ -9,7 +9,7 @@ use crate::protocol::{errors, meta, methods, versions};
 /// An era of the protocol.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Era {
-    /// With sessions: 2025-06-18 and 2025-11-25.
+    /// With `initialize`: 2024-11-05 to 2025-11-25.
     Legacy,
     /// The request says in its own envelope which revision it is written in.
     Modern {
@@ -29,7 +29,7 @@ pub fn classify(message: &Message, header: Option<&str>) -> Result<Era, Message>
     // What a client sends with `initialize` was agreed on with nobody yet.
     let initialize = message.kind() == Kind::Request && message.method() == Some(methods::INITIALIZE);
     match header {
-        Some(version) if !initialize && !versions::is_supported(version) => {
+        Some(version) if !initialize && versions::legacy(version).is_none() => {
             Err(errors::unsupported_version(message.id(), version))
         }
         _ => Ok(Era::Legacy),
@@ -39,12 +39,14 @@ pub fn classify(message: &Message, header: Option<&str>) -> Result<Era, Message>
 /// Checks `MCP-Protocol-Version` where there is no message.
 pub fn check_header(header: Option<&str>) -> Result<(), Message> {
     match header {
-        Some(version) if !versions::is_supported(version) => Err(errors::unsupported_version(None, version)),
+        Some(version) if versions::legacy(version).is_none() => {
+            Err(errors::unsupported_version(None, version))
+        }
         _ => Ok(()),
     }
 }
 
 /// The answer to a modern message, for as long as that era is not spoken here.
 pub fn refuse_modern(message: &Message, version: &str) -> Message {
-    errors::unsupported_version(message.id(), version)
+    errors::only_versions(message.id(), version, &versions::LEGACY)
 }

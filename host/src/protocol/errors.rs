@@ -35,12 +35,18 @@ pub const fn by_status(status: u16) -> i32 {
 /// Too much at once; trying again later may work.
 pub const BUSY: i32 = by_status(503);
 
-/// The revision `requested` is not spoken here.
+/// The revision `requested` is not spoken here; all that are spoken are listed.
 pub fn unsupported_version(id: Option<&[u8]>, requested: &str) -> Message {
+    let supported = [&versions::MODERN[..], &versions::LEGACY[..]].concat();
+    only_versions(id, requested, &supported)
+}
+
+/// Only these revisions are spoken here (2026-07-28, versioning: -32022 with `data.supported`).
+pub fn only_versions(id: Option<&[u8]>, requested: &str, supported: &[&str]) -> Message {
     // What is echoed comes from the client and is no longer than a real revision could be.
     let requested: String = requested.chars().take(32).collect();
-    let data = serde_json::json!({ "supported": versions::LEGACY, "requested": requested }).to_string();
-    let text = format!("unsupported protocol version; supported: {}", versions::LEGACY.join(", "));
+    let data = serde_json::json!({ "supported": supported, "requested": requested }).to_string();
+    let text = format!("unsupported protocol version; supported: {}", supported.join(", "));
     Message::error(id, UNSUPPORTED_VERSION, &text, Some(data.as_bytes()))
 }
 

@@ -1,4 +1,4 @@
-//! Names of the methods that a transport treats itself.
+//! Names of the methods that a transport or an era's adapter treats itself.
 
 /// Opens a legacy session.
 pub const INITIALIZE: &str = "initialize";
@@ -8,3 +8,11 @@ pub const INITIALIZED: &str = "notifications/initialized";
 pub const PING: &str = "ping";
 /// The sender no longer wants the answer to one of its requests.
 pub const CANCELLED: &str = "notifications/cancelled";
+/// Progress of a request.
+pub const PROGRESS: &str = "notifications/progress";
+/// Modern: what the server is and can do.
+pub const DISCOVER: &str = "server/discover";
+/// Modern: change notifications, as long as the request lasts.
+pub const LISTEN: &str = "subscriptions/listen";
+/// Modern: the first message of a subscription, which says what of it is honoured.
+pub const ACKNOWLEDGED: &str = "notifications/subscriptions/acknowledged";

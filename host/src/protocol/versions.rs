@@ -1,18 +1,37 @@
 //! The revisions of MCP that Lockgate speaks.
 
-/// Legacy revisions (with sessions), newest first.
-pub const LEGACY: [&str; 2] = ["2025-11-25", "2025-06-18"];
+/// Legacy revisions (with `initialize`), newest first.
+pub const LEGACY: [&str; 4] = ["2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"];
+
+/// Modern revisions (every request says its own), newest first.
+pub const MODERN: [&str; 1] = ["2026-07-28"];
+
+/// The one revision in which several messages may come as an array.
+pub const WITH_BATCHES: &str = "2025-03-26";
+
+/// A draft of 2024-11-05 that the official SDKs still accept; the same on the wire.
+const DRAFT: &str = "2024-10-07";
 
 /// The revision for an `initialize` that asks for this one: the same if it is spoken, else the
 /// newest legacy one. A modern revision is never negotiated by `initialize`.
 pub fn negotiate(asked: &str) -> &'static str {
-    let [newest, ..] = LEGACY;
-    LEGACY.into_iter().find(|version| *version == asked).unwrap_or(newest)
+    legacy(asked).unwrap_or(LEGACY[0])
 }
 
-/// Whether a client may name this revision in `MCP-Protocol-Version`.
-pub fn is_supported(version: &str) -> bool {
-    LEGACY.contains(&version)
+/// The legacy revision of that name, if it is spoken.
+pub fn legacy(version: &str) -> Option<&'static str> {
+    let version = if version == DRAFT { "2024-11-05" } else { version };
+    LEGACY.into_iter().find(|spoken| *spoken == version)
+}
+
+/// The modern revision of that name, if it is spoken.
+pub fn modern(version: &str) -> Option<&'static str> {
+    MODERN.into_iter().find(|spoken| *spoken == version)
+}
+
+/// Whether this legacy revision is that one or a later one. Revisions are dates.
+pub fn at_least(version: &str, oldest: &str) -> bool {
+    version >= oldest
 }
 
 #[cfg(test)]
@@ -22,15 +41,25 @@ mod tests {
     #[test]
     fn a_spoken_revision_is_echoed_and_any_other_becomes_the_newest_legacy_one() {
         for (asked, answered) in [
+            ("2024-10-07", "2024-11-05"),
+            ("2024-11-05", "2024-11-05"),
+            ("2025-03-26", "2025-03-26"),
             ("2025-06-18", "2025-06-18"),
             ("2025-11-25", "2025-11-25"),
-            ("2025-03-26", "2025-11-25"),
-            ("2024-11-05", "2025-11-25"),
             ("2026-07-28", "2025-11-25"),
+            ("2025-11-25 ", "2025-11-25"),
             ("", "2025-11-25"),
         ] {
             assert_eq!(negotiate(asked), answered, "{asked}");
         }
-        assert!(is_supported("2025-06-18") && !is_supported("2026-07-28") && !is_supported("2025-11-25 "));
+        assert_eq!(legacy("2026-07-28"), None);
+        assert_eq!(modern("2026-07-28"), Some("2026-07-28"));
+        assert_eq!(modern("2025-11-25"), None);
+    }
+
+    #[test]
+    fn later_revisions_are_at_least_earlier_ones() {
+        assert!(at_least("2025-11-25", "2025-06-18") && at_least("2025-06-18", "2025-06-18"));
+        assert!(!at_least("2025-03-26", "2025-06-18"));
     }
 }

@@ -37,6 +37,16 @@ pub struct Opening {
     pub downlink: Arc<dyn Downlink>,
 }
 
+/// Who wants to make requests of the modern era, which knows no sessions.
+pub struct Joining {
+    /// The server asked for.
+    pub server: Arc<str>,
+    /// Who makes the request. Its client info is what the request says of itself.
+    pub caller: Arc<Caller>,
+    /// Names the pipe that only this client uses (stdio, a WebSocket); none over HTTP.
+    pub pipe: Option<Arc<str>>,
+}
+
 /// What belongs to one call besides its message.
 pub struct CallScope {
     /// Who makes it: re-authenticated with every HTTP request.

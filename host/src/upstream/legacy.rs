@@ -15,7 +15,7 @@ use super::{Connection, Handshake, Outgoing, Reply, UpstreamCall, UpstreamError}
 use crate::jsonrpc::{Kind, Message};
 
 /// The revisions that a server may agree on.
-const REVISIONS: [&str; 4] = ["2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"];
+const REVISIONS: [&str; 5] = ["2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05", "2024-10-07"];
 
 /// An initialized connection. Dropping it closes it.
 pub(super) struct Session {

@@ -8,11 +8,11 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{Mutex, Semaphore, mpsc};
 
 use crate::config::{Config, Server};
-use crate::downstream::endpoint::{Endpoint, Opened, Standing};
+use crate::downstream::endpoint::{Endpoint, Joined, Opened, Standing};
 use crate::filter::{Caller, Principal, RequestHead};
 use crate::gateway::{Authenticated, Refusal};
 use crate::jsonrpc::{Kind, Message};
-use crate::proxy::{CallScope, Downlink, Opening};
+use crate::proxy::{CallScope, Downlink, Joining, Opening};
 
 /// What happened behind the endpoint, in order.
 pub struct Events(Mutex<mpsc::UnboundedReceiver<String>>);
@@ -117,6 +117,16 @@ impl Endpoint for Fake {
             let standing: Arc<dyn Standing> = Arc::new(FakeServer { shared });
             let result = r#"{"protocolVersion":"2024-11-05","capabilities":{"tools":{}},"serverInfo":{"name":"fake","version":"1"}}"#;
             Ok((standing, Bytes::from_static(result.as_bytes())))
+        }
+        .boxed()
+    }
+
+    fn join(&self, joining: Joining) -> BoxFuture<'_, Joined> {
+        let shared = self.shared.clone();
+        async move {
+            shared.say(format!("join {} {}", joining.server, joining.caller.client.protocol_version));
+            let standing: Arc<dyn Standing> = Arc::new(FakeServer { shared });
+            Ok(standing)
         }
         .boxed()
     }

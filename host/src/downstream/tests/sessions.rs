@@ -10,7 +10,8 @@ async fn initialize_negotiates_with_the_client_and_opens_a_session() {
     for (asked, agreed) in [
         ("2025-06-18", "2025-06-18"),
         ("2025-11-25", "2025-11-25"),
-        ("2024-11-05", "2025-11-25"),
+        ("2025-03-26", "2025-03-26"),
+        ("2024-11-05", "2024-11-05"),
         ("2026-07-28", "2025-11-25"),
     ] {
         let answer = site.post(&[], &INITIALIZE.replace("2025-06-18", asked)).await;
