@@ -2,6 +2,7 @@
 
 mod bind;
 mod body;
+mod entrance;
 mod guard;
 mod head;
 mod pace;
