@@ -62,6 +62,8 @@ pub struct HttpFront {
     /// Calls, and whatever else must not be dropped with the connection that it came on.
     pub(super) tasks: TaskTracker,
     in_flight: body::InFlight,
+    /// The one server that is served at `/mcp` itself.
+    bare: Option<Arc<str>>,
     readiness: Box<dyn Fn() -> Readiness + Send + Sync>,
 }
 
@@ -84,6 +86,7 @@ impl HttpFront {
             sessions: Arc::default(),
             tasks: TaskTracker::new(),
             in_flight: body::InFlight::default(),
+            bare: None,
             readiness: Box::new(|| Readiness { ready: true, status: "ready".into() }),
         }
     }
@@ -91,6 +94,12 @@ impl HttpFront {
     /// What `/readyz` answers; asked every time. Ready as soon as it serves unless told.
     pub fn readiness(mut self, readiness: impl Fn() -> Readiness + Send + Sync + 'static) -> HttpFront {
         self.readiness = Box::new(readiness);
+        self
+    }
+
+    /// Serves that server at `/mcp` as well: for a process that has no other.
+    pub fn bare(mut self, server: impl Into<Arc<str>>) -> HttpFront {
+        self.bare = Some(server.into());
         self
     }
 

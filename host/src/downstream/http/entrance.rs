@@ -1,4 +1,4 @@
-//! Which server a path of the listener leads to, and through which door.
+//! From the path of a request to the server that is served there, and the door it is spoken to at.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ pub struct Entrance {
 /// What is spoken at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Door {
-    /// Streamable HTTP, all revisions: `/{server}/mcp`, and `/{server}/stream` for those used to it.
+    /// Streamable HTTP, all revisions: `/{server}/mcp`, or `/{server}/stream` for those used to that.
     Mcp,
 }
 
@@ -29,14 +29,22 @@ impl Door {
     }
 }
 
-/// The entrance that a path is. The error is for the client, which gets it with status 404.
-pub fn find(path: &str, config: &Config) -> Result<Entrance, &'static str> {
-    let parts = path.strip_prefix('/').and_then(|path| path.split_once('/'));
-    let (server, door) = parts
-        .and_then(|(server, door)| Some((server, Door::named(door)?)))
-        .filter(|(server, _)| !server.is_empty())
-        .ok_or("nothing is served here; MCP servers are at `/{server}/mcp`")?;
-    match config.servers.get_key_value(server) {
+/// The entrance that a path is. `bare` is the one server of a process that has no other: its doors
+/// are at `/mcp` and so on as well, and under its own name. The error is for the client.
+pub(super) fn find(path: &str, config: &Config, bare: Option<&Arc<str>>) -> Result<Entrance, &'static str> {
+    let segments: Vec<&str> = path.strip_prefix('/').unwrap_or_default().split('/').collect();
+    let found = match (segments.as_slice(), bare) {
+        ([door], Some(bare)) => Some(&**bare).zip(Door::named(door)),
+        ([name, door], _) if !name.is_empty() => Some(*name).zip(Door::named(door)),
+        _ => None,
+    };
+    let Some((name, door)) = found else {
+        return Err(match bare {
+            Some(_) => "nothing is served here; the MCP server is at `/mcp`",
+            None => "nothing is served here; MCP servers are at `/{server}/mcp`",
+        });
+    };
+    match config.servers.get_key_value(name) {
         Some((name, server)) if !server.disabled => Ok(Entrance { server: name.as_str().into(), door }),
         _ => Err("no server of that name is served here"),
     }
@@ -48,28 +56,34 @@ mod tests {
     use crate::config::Server;
 
     #[test]
-    fn every_door_of_a_served_server_is_found_and_nothing_else() {
+    fn paths_lead_to_servers_that_are_served() {
         let mut config = Config::default();
-        config.servers.insert("a".into(), Server::default());
+        config.servers.insert("notes".into(), Server::default());
         config.servers.insert("off".into(), Server { disabled: true, ..Server::default() });
-        for (path, door) in [("/a/mcp", Door::Mcp), ("/a/stream", Door::Mcp)] {
-            assert_eq!(find(path, &config), Ok(Entrance { server: "a".into(), door }), "{path}");
-        }
-        for path in [
-            "/",
-            "",
-            "/a",
-            "/a/",
-            "/a/mcp/",
-            "/a/MCP",
-            "/mcp",
-            "//mcp",
-            "/sse",
-            "/a/b/mcp",
-            "/off/sse",
-            "/none/sse",
+        let bare: Arc<str> = "notes".into();
+        for (path, alone, found) in [
+            ("/notes/mcp", false, Some(Door::Mcp)),
+            ("/notes/mcp", true, Some(Door::Mcp)),
+            ("/notes/stream", false, Some(Door::Mcp)),
+            ("/mcp", true, Some(Door::Mcp)),
+            ("/stream", true, Some(Door::Mcp)),
+            ("/mcp", false, None),
+            ("/off/mcp", false, None),
+            ("/nots/mcp", true, None),
+            ("//mcp", true, None),
+            ("/mcp/", true, None),
+            ("/notes/mcp/", false, None),
+            ("/notes/MCP", false, None),
+            ("/notes", false, None),
+            ("/notes", true, None),
+            ("mcp", true, None),
+            ("/", true, None),
+            ("", true, None),
+            ("*", true, None),
         ] {
-            assert!(find(path, &config).is_err(), "{path}");
+            let entrance = find(path, &config, Some(&bare).filter(|_| alone));
+            let expected = found.map(|door| Entrance { server: bare.clone(), door });
+            assert_eq!(entrance.ok(), expected, "{path}");
         }
     }
 }

@@ -42,8 +42,8 @@ impl HttpFront {
         if let Some(health) = self.health(path, &head.method) {
             return Ok(health);
         }
-        let Entrance { server, .. } =
-            entrance::find(path, &config).map_err(|text| reply::refuse(StatusCode::NOT_FOUND, text))?;
+        let Entrance { server, .. } = entrance::find(path, &config, self.bare.as_ref())
+            .map_err(|text| reply::refuse(StatusCode::NOT_FOUND, text))?;
         const UNACCEPTABLE: &str = "`Accept` must list `application/json` and `text/event-stream`";
         let unacceptable = || reply::refuse(StatusCode::NOT_ACCEPTABLE, UNACCEPTABLE);
         let accepts = match head.method {
