@@ -4,12 +4,14 @@
 //! era's adapter ([`legacy`]) turns it into a call within a [`session`], and [`endpoint`] is what
 //! the calls go to. Back to the client it goes through a [`downlink`] and an [`outlet`].
 
+pub mod conversation;
 pub mod downlink;
 pub mod endpoint;
 pub mod era;
 pub mod http;
 pub mod legacy;
 pub mod outlet;
+pub mod pipe;
 pub mod questions;
 pub mod registry;
 pub mod session;
