@@ -60,6 +60,8 @@ pub struct HttpFront {
     pub(super) sessions: Arc<Sessions>,
     /// Calls, and whatever else must not be dropped with the connection that it came on.
     pub(super) tasks: TaskTracker,
+    /// Cancelled when shutdown begins: ends what would last as long as its client likes.
+    pub(super) ending: CancellationToken,
     in_flight: body::InFlight,
     readiness: Box<dyn Fn() -> Readiness + Send + Sync>,
 }
@@ -82,6 +84,7 @@ impl HttpFront {
             endpoint,
             sessions: Arc::default(),
             tasks: TaskTracker::new(),
+            ending: CancellationToken::new(),
             in_flight: body::InFlight::default(),
             readiness: Box::new(|| Readiness { ready: true, status: "ready".into() }),
         }
@@ -125,6 +128,7 @@ impl HttpFront {
         drop(listener);
         closing.cancel();
         front.sessions.stop_listening();
+        front.ending.cancel();
         let drain = Duration::from_secs(front.endpoint.config().limits.drain_seconds);
         connections.close();
         front.tasks.close();
