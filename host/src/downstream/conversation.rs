@@ -125,6 +125,7 @@ impl Conversation {
     /// Ends it: calls in flight have `grace` for their answers. Returns its session, if there was one.
     pub async fn end(self, grace: Duration) -> Option<Arc<Session>> {
         self.tasks.close();
+        self.pipe.end();
         tokio::select! {
             () = self.tasks.wait() => {}
             () = tokio::time::sleep(grace) => {}
@@ -227,6 +228,7 @@ impl Conversation {
             caller: open.caller(&said.speaker),
             downlink: Arc::new(CallDownlink::new(open.session.clone(), outlet)),
             cancel: ticket.cancel.clone(),
+            ending: self.pipe.ending().clone(),
         };
         let pipe = self.pipe.clone();
         let Said { message, share, .. } = said;
