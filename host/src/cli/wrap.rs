@@ -21,8 +21,8 @@ Examples:
   lockgate wrap --listen :9000 --env API_KEY -- ./my-server --verbose
   lockgate wrap --ignore-tool 'delete_*' -- notes-server
 
-The command runs without a shell; it gets the variables of --env, and PATH, HOME, USER, LANG, LC_ALL,
-TERM, TMPDIR and TZ.
+The command runs without a shell. It gets the variables of --env and a few harmless ones (PATH, HOME,
+LANG, …), nothing else of this environment.
 {EXIT_CODES}"))]
 pub struct Arguments {
     /// Listen here; `:8080` is this machine only, port 0 takes a free one
@@ -35,8 +35,8 @@ pub struct Arguments {
     /// Where the command runs
     #[arg(long, value_name = "DIR", value_parser = single::parse_folder)]
     cwd: Option<PathBuf>,
-    /// Who shares one process: session (each client has its own), shared, principal
-    #[arg(long, value_enum, value_name = "WHO", default_value_t, hide_possible_values = true)]
+    /// Who shares one process: each client session has its own, or all share one
+    #[arg(long, value_enum, value_name = "WHO", default_value_t)]
     isolation: Sharing,
     /// Hide the tools that a glob covers: from lists and from calls. Repeatable
     #[arg(long, value_name = "GLOB")]

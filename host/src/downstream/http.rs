@@ -61,6 +61,8 @@ pub struct HttpFront {
     pub(super) sessions: Arc<Sessions>,
     /// Calls, and whatever else must not be dropped with the connection that it came on.
     pub(super) tasks: TaskTracker,
+    /// Cancelled when shutdown begins: ends what would last as long as its client likes.
+    pub(super) ending: CancellationToken,
     in_flight: body::InFlight,
     /// The one server that is served at `/mcp` itself.
     bare: Option<Arc<str>>,
@@ -85,6 +87,7 @@ impl HttpFront {
             endpoint,
             sessions: Arc::default(),
             tasks: TaskTracker::new(),
+            ending: CancellationToken::new(),
             in_flight: body::InFlight::default(),
             bare: None,
             readiness: Box::new(|| Readiness { ready: true, status: "ready".into() }),
@@ -135,6 +138,7 @@ impl HttpFront {
         drop(listener);
         closing.cancel();
         front.sessions.stop_listening();
+        front.ending.cancel();
         let drain = Duration::from_secs(front.endpoint.config().limits.drain_seconds);
         connections.close();
         front.tasks.close();

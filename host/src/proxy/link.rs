@@ -55,6 +55,9 @@ pub struct CallScope {
     pub downlink: Arc<dyn Downlink>,
     /// Cancelled by `notifications/cancelled` or by whatever ends the session.
     pub cancel: CancellationToken,
+    /// Cancelled when this side winds down (shutdown, an expired principal). Calls go on; one that
+    /// lasts as long as its client likes (`subscriptions/listen`) answers now and is over.
+    pub ending: CancellationToken,
 }
 
 /// A client's standing on one server.

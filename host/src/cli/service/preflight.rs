@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::bail;
 use futures_util::future::join_all;
 
-use super::super::probe::probe;
+use super::super::probe::{NO_ANSWER, probe};
 use super::super::stack::Stack;
 use crate::config::{Loaded, Server};
 use crate::upstream::LAST_WORDS;
@@ -62,6 +62,10 @@ pub async fn insist(loaded: &Loaded, stack: &Stack, server: &str) -> anyhow::Res
     };
     match found {
         Ok(_) => Ok(()),
+        Err(problem) if problem.contains(NO_ANSWER) => bail!(
+            "`{}` is no MCP server: it sends back what it is sent\n  correct the command and its arguments",
+            program(configured)
+        ),
         Err(problem) => match problem.split_once(LAST_WORDS) {
             Some((what, words)) => bail!("{what}; the last it said:\n  {}", words.replace(" | ", "\n  ")),
             None => Err(anyhow::anyhow!(problem)),

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Method, Request, StatusCode};
 use hyper::body::Incoming;
 
-use super::{Accepts, Connection, HttpFront, Reply, body, entrance, guard, head, reply};
+use super::entrance::{self, Entrance};
+use super::{Accepts, Connection, HttpFront, Reply, body, guard, head, reply};
 use crate::downstream::era::{self, Era};
 use crate::downstream::legacy::{self, Posted, Visitor};
 use crate::filter::RequestHead;
@@ -41,7 +42,7 @@ impl HttpFront {
         if let Some(health) = self.health(path, &head.method) {
             return Ok(health);
         }
-        let server = entrance::find(path, &config, self.bare.as_ref())
+        let Entrance { server, .. } = entrance::find(path, &config, self.bare.as_ref())
             .map_err(|text| reply::refuse(StatusCode::NOT_FOUND, text))?;
         const UNACCEPTABLE: &str = "`Accept` must list `application/json` and `text/event-stream`";
         let unacceptable = || reply::refuse(StatusCode::NOT_ACCEPTABLE, UNACCEPTABLE);
