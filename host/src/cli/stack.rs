@@ -195,6 +195,7 @@ impl Stack {
     /// Ends all connections and child processes, and stops watching.
     pub async fn close(&self) {
         self.ended.cancel();
+        self.gateway.end();
         self.gateway.upstreams().shutdown().await;
     }
 }
