@@ -16,6 +16,7 @@ pub mod pipe;
 pub mod questions;
 pub mod registry;
 pub mod session;
+pub mod sse;
 pub mod stdio;
 pub mod stream;
 pub mod unsolicited;

@@ -24,6 +24,7 @@ use tokio_util::task::TaskTracker;
 
 use super::endpoint::{Endpoint, Served};
 use super::registry::Sessions;
+use super::sse::Streams;
 use crate::gateway::Gateway;
 
 use pace::{Pace, Paced};
@@ -32,7 +33,7 @@ pub use bind::{BindError, bind};
 pub use body::Share;
 pub use head::Accepts;
 pub use reply::Reply;
-pub(super) use reply::{empty, events, message, refuse};
+pub(super) use reply::{accepted, empty, events, message, refuse, stream};
 pub(super) use route::law;
 
 /// Most that is buffered per connection in each direction, besides the messages themselves.
@@ -59,6 +60,7 @@ pub struct Readiness {
 pub struct HttpFront {
     pub(super) endpoint: Arc<dyn Endpoint>,
     pub(super) sessions: Arc<Sessions>,
+    pub(super) streams: Streams,
     /// Calls, and whatever else must not be dropped with the connection that it came on.
     pub(super) tasks: TaskTracker,
     /// Cancelled when shutdown begins: ends what would last as long as its client likes.
@@ -86,6 +88,7 @@ impl HttpFront {
         HttpFront {
             endpoint,
             sessions: Arc::default(),
+            streams: Streams::default(),
             tasks: TaskTracker::new(),
             ending: CancellationToken::new(),
             in_flight: body::InFlight::default(),

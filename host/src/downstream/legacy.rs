@@ -134,7 +134,7 @@ impl Visitor {
     }
 
     /// When what was said of the principal stops to hold; none if it never does.
-    fn expiry(&self) -> Option<Instant> {
+    pub(super) fn expiry(&self) -> Option<Instant> {
         let at = self.principal.as_ref()?.expires_at?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Instant::now().checked_add(Duration::from_secs(at).saturating_sub(now))

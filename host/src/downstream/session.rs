@@ -250,7 +250,7 @@ impl Drop for Ticket {
 }
 
 /// 192 random bits. None if the system has no randomness to give.
-fn fresh_id() -> Option<Arc<str>> {
+pub(super) fn fresh_id() -> Option<Arc<str>> {
     let mut bits = [0; 24];
     getrandom::fill(&mut bits).ok()?;
     Some(URL_SAFE_NO_PAD.encode(bits).into())

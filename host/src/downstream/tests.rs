@@ -6,4 +6,5 @@ mod fake;
 mod pipes;
 mod requests;
 mod sessions;
+mod sse;
 mod streams;

@@ -18,13 +18,28 @@ pub struct Entrance {
 pub enum Door {
     /// Streamable HTTP, all revisions: `/{server}/mcp`, or `/{server}/stream` for those used to that.
     Mcp,
+    /// The stream of HTTP+SSE (2024-11-05): `/{server}/sse`.
+    Sse,
+    /// Where clients of HTTP+SSE post to: `/{server}/message`.
+    Message,
 }
 
 impl Door {
     fn named(name: &str) -> Option<Door> {
         match name {
             "mcp" | "stream" => Some(Door::Mcp),
+            "sse" => Some(Door::Sse),
+            "message" => Some(Door::Message),
             _ => None,
+        }
+    }
+
+    /// The HTTP methods that it takes, as `Allow` lists them.
+    pub(super) fn methods(self) -> &'static str {
+        match self {
+            Door::Mcp => "POST, GET, DELETE",
+            Door::Sse => "GET",
+            Door::Message => "POST",
         }
     }
 }
@@ -40,8 +55,8 @@ pub(super) fn find(path: &str, config: &Config, bare: Option<&Arc<str>>) -> Resu
     };
     let Some((name, door)) = found else {
         return Err(match bare {
-            Some(_) => "nothing is served here; the MCP server is at `/mcp`",
-            None => "nothing is served here; MCP servers are at `/{server}/mcp`",
+            Some(_) => "nothing is served here; the MCP server is at `/mcp` and `/sse`",
+            None => "nothing is served here; MCP servers are at `/{server}/mcp` and `/{server}/sse`",
         });
     };
     match config.servers.get_key_value(name) {
@@ -65,6 +80,11 @@ mod tests {
             ("/notes/mcp", false, Some(Door::Mcp)),
             ("/notes/mcp", true, Some(Door::Mcp)),
             ("/notes/stream", false, Some(Door::Mcp)),
+            ("/notes/sse", false, Some(Door::Sse)),
+            ("/notes/message", false, Some(Door::Message)),
+            ("/sse", true, Some(Door::Sse)),
+            ("/message", true, Some(Door::Message)),
+            ("/sse", false, None),
             ("/mcp", true, Some(Door::Mcp)),
             ("/stream", true, Some(Door::Mcp)),
             ("/mcp", false, None),

@@ -7,10 +7,11 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Method, Request, StatusCode};
 use hyper::body::Incoming;
 
-use super::entrance::{self, Entrance};
+use super::entrance::{self, Door, Entrance};
 use super::{Accepts, Connection, HttpFront, Reply, body, guard, head, reply};
 use crate::downstream::era::{self, Era};
 use crate::downstream::legacy::{self, Posted, Visitor};
+use crate::downstream::sse;
 use crate::filter::RequestHead;
 use crate::jsonrpc::{Limits, Message, Source};
 use crate::protocol::headers;
@@ -42,21 +43,27 @@ impl HttpFront {
         if let Some(health) = self.health(path, &head.method) {
             return Ok(health);
         }
-        let Entrance { server, .. } = entrance::find(path, &config, self.bare.as_ref())
+        let Entrance { server, door } = entrance::find(path, &config, self.bare.as_ref())
             .map_err(|text| reply::refuse(StatusCode::NOT_FOUND, text))?;
+        if !door.methods().split(", ").any(|method| method == head.method.as_str()) {
+            return Err(reply::wrong_method(door.methods()).into());
+        }
         const UNACCEPTABLE: &str = "`Accept` must list `application/json` and `text/event-stream`";
         let unacceptable = || reply::refuse(StatusCode::NOT_ACCEPTABLE, UNACCEPTABLE);
         let accepts = match head.method {
             Method::POST => {
                 head::check_content(&head.headers)
                     .map_err(|text| reply::refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, text))?;
-                head::accepts(&head.headers).ok_or_else(unacceptable)?
+                match door {
+                    // Nothing but a word comes back.
+                    Door::Message => Accepts { json: true, events: false },
+                    _ => head::accepts(&head.headers).ok_or_else(unacceptable)?,
+                }
             }
             Method::GET => {
                 head::accepts(&head.headers).filter(|accepts| accepts.events).ok_or_else(unacceptable)?
             }
-            Method::DELETE => Accepts { json: true, events: false },
-            _ => return Err(reply::wrong_method("POST, GET, DELETE").into()),
+            _ => Accepts { json: true, events: false },
         };
         let whole_head = RequestHead {
             method: head.method.as_str().to_owned(),
@@ -89,6 +96,9 @@ impl HttpFront {
                 let message = parse(bytes, &config.limits)?;
                 let refused = |error: Message| reply::message(StatusCode::BAD_REQUEST, &error);
                 match era::classify(&message, protocol_version.as_deref()).map_err(refused)? {
+                    Era::Legacy if door == Door::Message => {
+                        Ok(sse::post(visitor, head.uri.query(), message, share).await)
+                    }
                     Era::Legacy => Ok(legacy::post(Posted { visitor, message, share }).await),
                     Era::Modern { version } => Err(refused(era::refuse_modern(&message, &version)).into()),
                 }
@@ -96,7 +106,11 @@ impl HttpFront {
             method => {
                 era::check_header(protocol_version.as_deref())
                     .map_err(|error| reply::message(StatusCode::BAD_REQUEST, &error))?;
-                Ok(if method == Method::GET { legacy::get(visitor) } else { legacy::delete(&visitor) })
+                Ok(match door {
+                    Door::Sse => sse::get(visitor, path),
+                    _ if method == Method::GET => legacy::get(visitor),
+                    _ => legacy::delete(&visitor),
+                })
             }
         }
     }
