@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::filter::{CallView, Principal, Rejection};
 use crate::jsonrpc::{Message, Violation};
 use crate::proxy::Downlink;
+pub use child::guard;
 pub use pool::Upstreams;
 
 /// One initialized connection to a server.

@@ -19,6 +19,7 @@ pub mod gate;
 pub mod http;
 pub mod paths;
 pub mod peer;
+pub mod processes;
 pub mod versions;
 
 pub use client::{Answer, Client, Pending};
