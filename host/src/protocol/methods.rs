@@ -16,3 +16,15 @@ pub const DISCOVER: &str = "server/discover";
 pub const LISTEN: &str = "subscriptions/listen";
 /// Modern: the first message of a subscription, which says what of it is honoured.
 pub const ACKNOWLEDGED: &str = "notifications/subscriptions/acknowledged";
+
+/// Requests that the modern era has not: those of the handshake and of what a session remembers
+/// (2026-07-28, changelog), and those of tasks before their extension.
+pub const LEGACY_ONLY: [&str; 7] = [
+    INITIALIZE,
+    PING,
+    "logging/setLevel",
+    "resources/subscribe",
+    "resources/unsubscribe",
+    "tasks/list",
+    "tasks/result",
+];
