@@ -297,6 +297,8 @@ impl Attempt {
     async fn watch(self, connection: Arc<dyn Connection>, inbox: Arc<Inbox>) {
         let began = Instant::now();
         tokio::select! {
+            // What is let go of ends as well, and that is no failure of the server.
+            biased;
             () = self.stop.cancelled() => {}
             () = inbox.ended.cancelled() => {
                 if let (Some(end), Some(_)) = (inbox.closed(), &self.upstream.config.command) {
