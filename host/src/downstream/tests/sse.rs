@@ -148,7 +148,13 @@ async fn a_client_that_leaves_ends_its_session_and_its_calls() {
     assert_eq!(elsewhere.status, 503, "and for other transports as well");
     let Stream { wire, endpoint } = stream;
     drop(wire);
-    let mut ended = [site.events.next().await, site.events.next().await];
+    let mut ended = Vec::new();
+    while ended.len() < 2 {
+        let event = site.events.next().await;
+        if !event.starts_with("authenticate") {
+            ended.push(event);
+        }
+    }
     ended.sort();
     assert_eq!(ended, ["cancelled gate", "closed"]);
     gone(&site, &endpoint).await;
