@@ -38,7 +38,10 @@ fn name(value: &str) -> (&str, &str) {
     ("Mcp-Name", value)
 }
 
-fn rows() -> Vec<(String, Vec<(&'static str, &'static str)>, Wanted)> {
+/// A body, the headers beside it, and what is answered.
+type Row = (String, Vec<(&'static str, &'static str)>, Wanted);
+
+fn rows() -> Vec<Row> {
     let list = || request("tools/list", "");
     let echo = || named("echo");
     let task = |method: &str| request(method, r#""taskId":"t1""#);
