@@ -10,6 +10,7 @@ pub mod era;
 pub mod http;
 pub mod legacy;
 pub mod modern;
+mod names;
 pub mod outlet;
 pub mod questions;
 pub mod registry;

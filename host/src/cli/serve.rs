@@ -15,6 +15,7 @@ use super::stack::Stack;
 use super::{ConfigFile, EXIT_CODES, report};
 use crate::config::validate::check_exposure;
 use crate::config::{Loaded, load};
+use crate::keys;
 
 mod port;
 mod preflight;
@@ -50,6 +51,10 @@ pub fn run(arguments: Arguments, logging: &logging::Options) -> anyhow::Result<E
         loaded.config.listen = Some(address);
     }
     report::warnings(&loaded);
+    // Over stdio there is one client for the life of this process: nothing sealed outlives it.
+    if arguments.stdio.is_none() && loaded.config.keys.is_empty() {
+        loaded.config.keys.extend(keys::kept(&loaded.config)?);
+    }
     let runtime = super::runtime()?;
     let json = logging.log_format == Format::Json;
     let end = runtime.block_on(serve(Arc::new(loaded), arguments.stdio, json));
