@@ -5,14 +5,18 @@ mod cursors;
 mod definitions;
 mod link;
 mod list;
+mod listen;
 pub mod methods;
+mod modern;
 mod outgoing;
 pub mod rescue;
 mod snapshot;
+mod wanted;
 
 pub use link::{CallScope, Joining, Link, Opening};
 pub use outgoing::Filtered;
 pub use snapshot::{Snapshot, method_kinds};
+pub use wanted::Wanted;
 
 use futures_util::future::BoxFuture;
 

@@ -1,15 +1,12 @@
-//! `lockgate serve`: from a configuration file to a process that serves, and to its end.
+//! `lockgate serve`: the servers of a configuration file.
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use anyhow::bail;
 use clap::Args;
-use tokio_util::sync::CancellationToken;
 
-use super::banner::{Entrance, banner};
 use super::logging::{self, Format};
+<<<<<<< HEAD
 use super::signals::{self, End, Event, Signal};
 use super::stack::Stack;
 use super::{ConfigFile, EXIT_CODES, report};
@@ -21,6 +18,11 @@ mod port;
 mod preflight;
 
 pub use preflight::missing_command;
+=======
+use super::service::{Door, Service, parse_address};
+use super::{ConfigFile, EXIT_CODES};
+use crate::config::load;
+>>>>>>> main
 
 /// `lockgate serve`
 #[derive(Debug, Args)]
@@ -50,6 +52,7 @@ pub fn run(arguments: Arguments, logging: &logging::Options) -> anyhow::Result<E
     if let Some(address) = arguments.listen {
         loaded.config.listen = Some(address);
     }
+<<<<<<< HEAD
     report::warnings(&loaded);
     // Over stdio there is one client for the life of this process: nothing sealed outlives it.
     if arguments.stdio.is_none() && loaded.config.keys.is_empty() {
@@ -85,87 +88,14 @@ async fn serve(loaded: Arc<Loaded>, stdio: Option<String>, json: bool) -> anyhow
     let socket = match &stdio {
         None => Some(port::take(loaded.config.listen_address())?),
         Some(_) => None,
+=======
+    let door = match arguments.stdio {
+        Some(server) => {
+            super::known_server(&loaded, &server)?;
+            Door::Stdio(server)
+        }
+        None => Door::Http,
+>>>>>>> main
     };
-    let started = async {
-        let stack = Stack::assemble(&loaded).await;
-        super::refuse_problems(&stack)?;
-        if stdio.is_none() {
-            check_exposure(&loaded.config, stack.authenticates()).map_err(report::Plain::from)?;
-        }
-        preflight::check(&loaded, &stack).await?;
-        anyhow::Ok(stack)
-    };
-    let stack = tokio::select! {
-        stack = started => stack?,
-        signal = interrupted(&mut signals) => return Ok(End::Cut(signal)),
-    };
-    stack.watch(Arc::clone(&loaded));
-    let shutdown = CancellationToken::new();
-    let end = match (socket, &stdio) {
-        (Some(socket), _) => {
-            let listener = socket.listen()?;
-            announce(&loaded, &stack, Entrance::Http(listener.local_addr()?), json);
-            let serving = stack.serve_http(listener, shutdown.clone());
-            signals::supervise(serving, signals, &shutdown, |event| tell(&loaded, &stack, event)).await
-        }
-        (None, Some(name)) => {
-            announce(&loaded, &stack, Entrance::Stdio(name), json);
-            let serving = stack.serve_stdio(name, shutdown.clone());
-            signals::supervise(serving, signals, &shutdown, |event| tell(&loaded, &stack, event)).await
-        }
-        (None, None) => bail!("nothing to serve on"),
-    };
-    if end == End::Finished {
-        stack.close().await;
-    }
-    Ok(end)
-}
-
-/// Waits for a signal that ends a process that is still starting.
-async fn interrupted(signals: &mut tokio::sync::mpsc::Receiver<Signal>) -> Signal {
-    loop {
-        match signals.recv().await {
-            Some(Signal::Hangup) => {}
-            Some(signal) => return signal,
-            None => std::future::pending().await,
-        }
-    }
-}
-
-/// Says once what is served, and that it is ready: it is, as soon as the port is listened on.
-fn announce(loaded: &Loaded, stack: &Stack, entrance: Entrance<'_>, json: bool) {
-    if json {
-        let filters: Vec<&str> =
-            stack.filters().iter().filter(|f| f.serves).map(|f| f.name.as_str()).collect();
-        let servers: Vec<&str> =
-            loaded.config.servers.iter().filter(|(_, s)| !s.disabled).map(|(n, _)| n.as_str()).collect();
-        let entrance = match entrance {
-            Entrance::Http(address) => format!("http://{address}"),
-            Entrance::Stdio(_) => "stdio".to_owned(),
-        };
-        tracing::info!(
-            version = env!("CARGO_PKG_VERSION"),
-            on = entrance,
-            servers = servers.join(","),
-            filters = filters.join(","),
-            "ready"
-        );
-        return;
-    }
-    // One write: nothing of the log comes between.
-    eprintln!("{}ready", banner(loaded, stack.filters(), entrance));
-}
-
-fn tell(loaded: &Loaded, stack: &Stack, event: Event) {
-    match event {
-        Event::LookAgain => stack.look_again(),
-        Event::Draining(signal) => {
-            let seconds = loaded.config.limits.drain_seconds;
-            let again = match signal {
-                Signal::Interrupt => "; Ctrl-C again ends at once",
-                _ => "; another signal ends at once",
-            };
-            tracing::info!("ending: waiting up to {seconds} s for calls in flight{again}");
-        }
-    }
+    Service { loaded, door, built_in: Vec::new(), json: logging.log_format == Format::Json }.run()
 }
