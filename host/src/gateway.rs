@@ -11,11 +11,7 @@ use crate::config::Config;
 use crate::filter::chain::{self, Placed};
 use crate::filter::{Decision, Principal, RequestHead};
 use crate::jsonrpc::{Document, Limits, Message};
-<<<<<<< HEAD
 use crate::keys::Keys;
-use crate::protocol::{errors, versions};
-=======
->>>>>>> main
 use crate::proxy::{Joining, Link, Opening, Snapshot, rescue};
 use crate::upstream::Upstreams;
 

@@ -22,7 +22,6 @@ use crate::config::Isolation;
 use crate::filter::{Caller, ItemKind};
 use crate::gateway::Gateway;
 use crate::jsonrpc::Message;
-use crate::keys::Keys;
 use crate::upstream::{Connection, Hello, Lease, Outgoing, Owner, UpstreamCall, UpstreamError};
 
 /// What opens a [`Link`].
@@ -66,7 +65,7 @@ pub struct CallScope {
 pub struct Link {
     pub(super) gateway: Arc<Gateway>,
     pub(super) server: Arc<str>,
-    owner: Owner,
+    pub(super) owner: Owner,
     /// Of `initialize`; none for a link of the modern era.
     params: Option<Bytes>,
     opener: Arc<Caller>,
@@ -365,19 +364,6 @@ impl Link {
     pub(super) fn watched(self: &Arc<Self>, inner: Arc<dyn Downlink>) -> Arc<dyn Downlink> {
         let link = OnceLock::from(Arc::downgrade(self));
         Arc::new(Watched { inner, shared: self.is_shared(), link })
-    }
-
-    /// What cursors are sealed with.
-    pub(super) fn keys(&self) -> &Keys {
-        self.gateway.keys()
-    }
-
-    /// The session whose own the connection is; empty if it may serve others as well.
-    pub(super) fn session(&self) -> &str {
-        match &self.owner {
-            Owner::Session(id) => id,
-            _ => "",
-        }
     }
 
     /// Whether several clients use the connection, and what happens on it cannot be told apart. A
