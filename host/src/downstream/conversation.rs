@@ -85,15 +85,8 @@ impl Conversation {
     /// One that answers on `pipe`. Its bounds are those configured now.
     pub fn new(place: Place, pipe: Arc<Pipe>) -> Conversation {
         let limits = place.endpoint.config().limits;
-        Conversation {
-            place,
-            limits,
-            pipe,
-            tasks: TaskTracker::new(),
-            room: None,
-            open: None,
-            requests: Requests::new(),
-        }
+        let requests = Requests::new(&place);
+        Conversation { place, limits, pipe, tasks: TaskTracker::new(), room: None, open: None, requests }
     }
 
     /// Puts the session on the books where `room` was made for it, once it opens.

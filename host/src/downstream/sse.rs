@@ -11,12 +11,12 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::conversation::{Conversation, Place, Said, Speaker};
-use super::http::{self as answer, HttpFront, Reply, Share};
-use super::legacy::Visitor;
+use super::http::{self as answer, HttpFront, Reply};
+use super::legacy::{Posted, Visitor};
+use super::names;
 use super::outlet::lock;
 use super::pipe::{Pipe, WhenFull};
 use super::registry::{Owner, owner};
-use super::session::fresh_id;
 use crate::jsonrpc::Message;
 use crate::protocol::errors;
 
@@ -53,14 +53,14 @@ pub fn get(visitor: Visitor, path: &str) -> Reply {
     let Some(room) = front.sessions.room(owner(visitor.principal.as_deref()), &visitor.limits) else {
         return answer::refuse(StatusCode::SERVICE_UNAVAILABLE, "busy: `limits.sessions` is reached");
     };
-    let Some(id) = fresh_id() else {
+    let owner = owner(visitor.principal.as_deref());
+    let Some(id) = names::session_id(front.endpoint.keys(), &visitor.server, &owner) else {
         return answer::message(StatusCode::INTERNAL_SERVER_ERROR, &errors::internal(None));
     };
     let cut = WhenFull::Cut(visitor.connection.cut.clone());
     let (pipe, drain) = Pipe::new(visitor.limits.stream_buffer_bytes, cut);
     let (said, waiting) = mpsc::channel(WAITING);
-    let listening =
-        Listening { server: visitor.server.clone(), owner: owner(visitor.principal.as_deref()), said };
+    let listening = Listening { server: visitor.server.clone(), owner, said };
     lock(&front.streams.open).insert(id.clone(), listening);
     let listed = Listed { front: front.clone(), id: id.clone() };
     let place = Place {
@@ -80,7 +80,8 @@ pub fn get(visitor: Visitor, path: &str) -> Reply {
 
 /// Answers a POST. What it says is answered on the stream that `query` names, which must be one of
 /// the same principal on the same server: an id alone opens nothing.
-pub async fn post(visitor: Visitor, query: Option<&str>, message: Message, share: Share) -> Reply {
+pub async fn post(posted: Posted, query: Option<&str>) -> Reply {
+    let Posted { visitor, message, share } = posted;
     let parameters = query.unwrap_or_default().split('&');
     let named = parameters.filter_map(|parameter| parameter.strip_prefix("sessionId=")).next();
     let Some(named) = named.filter(|id| !id.is_empty()) else {

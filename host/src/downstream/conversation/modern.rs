@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{Conversation, Said};
+use super::{Conversation, Place, Said};
 use crate::downstream::downlink::RequestDownlink;
 use crate::downstream::modern::envelope;
+use crate::downstream::names;
 use crate::downstream::outlet::lock;
-use crate::downstream::session::fresh_id;
 use crate::filter::Caller;
 use crate::jsonrpc::{Kind, Message};
 use crate::protocol::{errors, methods};
@@ -37,9 +37,10 @@ struct Ticket {
 }
 
 impl Requests {
-    pub(super) fn new() -> Requests {
+    pub(super) fn new(place: &Place) -> Requests {
         let over = CancellationToken::new();
-        Requests { pipe: fresh_id(), books: Books::default(), _end: over.clone().drop_guard(), over }
+        let pipe = names::session_id(place.endpoint.keys(), &place.server, &None);
+        Requests { pipe, books: Books::default(), _end: over.clone().drop_guard(), over }
     }
 
     /// Cancels the request that `notifications/cancelled` names, if it is in flight.

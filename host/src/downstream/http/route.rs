@@ -11,10 +11,10 @@ use super::entrance::{self, Door, Entrance};
 use super::{Accepts, Connection, HttpFront, Reply, body, guard, head, reply};
 use crate::downstream::era::{self, Era};
 use crate::downstream::legacy::{self, Posted, Visitor};
-use crate::downstream::sse;
+use crate::downstream::{modern, sse};
 use crate::filter::RequestHead;
 use crate::jsonrpc::{Limits, Message, Source};
-use crate::protocol::headers;
+use crate::protocol::{headers, meta, versions};
 
 impl HttpFront {
     pub(super) async fn answer(
@@ -60,6 +60,10 @@ impl HttpFront {
                     _ => head::accepts(&head.headers).ok_or_else(unacceptable)?,
                 }
             }
+            // Whatever it takes: that era has one stream per request, and no sessions to end.
+            Method::GET | Method::DELETE if names_modern(&head.headers) => {
+                return Err(reply::wrong_method("POST").into());
+            }
             Method::GET => {
                 head::accepts(&head.headers).filter(|accepts| accepts.events).ok_or_else(unacceptable)?
             }
@@ -76,8 +80,8 @@ impl HttpFront {
             tracing::debug!(peer = %connection.peer, status = refusal.status, "refused before authentication");
             reply::unauthenticated(&refusal)
         })?;
-        let protocol_version = single(&head.headers, headers::PROTOCOL_VERSION)?;
-        let session = single(&head.headers, headers::SESSION_ID)?;
+        let version = single(&head.headers, headers::PROTOCOL_VERSION);
+        let session = single(&head.headers, headers::SESSION_ID);
         strip(&mut head.headers, &authenticated.hidden_headers);
         let visitor = Visitor {
             front: self.clone(),
@@ -86,7 +90,7 @@ impl HttpFront {
             server,
             principal: authenticated.principal,
             headers: Arc::new(head.headers),
-            session,
+            session: None,
             accepts,
         };
         match head.method {
@@ -95,22 +99,32 @@ impl HttpFront {
                 let (bytes, share) = read.map_err(|unread| reply::unread(&unread))?;
                 let message = parse(bytes, &config.limits)?;
                 let refused = |error: Message| reply::message(StatusCode::BAD_REQUEST, &error);
-                match era::classify(&message, protocol_version.as_deref()).map_err(refused)? {
+                // A message with an envelope says itself which revision it is written in.
+                let version = if message.meta(meta::PROTOCOL_VERSION).is_some() { None } else { version? };
+                match era::classify(&message, version.as_deref()).map_err(refused)? {
                     Era::Legacy if door == Door::Message => {
-                        Ok(sse::post(visitor, head.uri.query(), message, share).await)
+                        Ok(sse::post(Posted { visitor, message, share }, head.uri.query()).await)
                     }
-                    Era::Legacy => Ok(legacy::post(Posted { visitor, message, share }).await),
-                    Era::Modern { version } => Err(refused(era::refuse_modern(&message, &version)).into()),
+                    Era::Modern { version } if door == Door::Message => {
+                        Err(refused(era::refuse_modern(&message, &version)).into())
+                    }
+                    Era::Legacy => {
+                        let visitor = Visitor { session: session?, ..visitor };
+                        Ok(legacy::post(Posted { visitor, message, share }).await)
+                    }
+                    Era::Modern { version } => {
+                        Ok(modern::post(Posted { visitor, message, share }, &version).await)
+                    }
                 }
             }
             method => {
-                era::check_header(protocol_version.as_deref())
+                era::check_header(version?.as_deref())
                     .map_err(|error| reply::message(StatusCode::BAD_REQUEST, &error))?;
-                Ok(match door {
-                    Door::Sse => sse::get(visitor, path),
-                    _ if method == Method::GET => legacy::get(visitor),
-                    _ => legacy::delete(&visitor),
-                })
+                if door == Door::Sse {
+                    return Ok(sse::get(visitor, path));
+                }
+                let visitor = Visitor { session: session?, ..visitor };
+                Ok(if method == Method::GET { legacy::get(visitor) } else { legacy::delete(&visitor) })
             }
         }
     }
@@ -159,6 +173,12 @@ fn single(headers: &HeaderMap, name: &'static str) -> Result<Option<String>, Box
             Err(reply::refuse(StatusCode::BAD_REQUEST, &text).into())
         }
     }
+}
+
+/// Whether the head names a modern revision.
+fn names_modern(head: &HeaderMap) -> bool {
+    let named = head.get(headers::PROTOCOL_VERSION).and_then(|value| value.to_str().ok());
+    named.is_some_and(|version| versions::modern(version).is_some())
 }
 
 /// Removes what no filter after `authenticate` may see.
