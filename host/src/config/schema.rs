@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::key::Key;
+
 /// The whole configuration.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -24,6 +26,14 @@ pub struct Config {
     pub plugins: Plugins,
     /// Secrets, by name. Filters use them by name and never read them.
     pub secrets: BTreeMap<String, Secret>,
+    /// The keys that session ids, event ids and list cursors are sealed with: texts of at least 32
+    /// bytes, each as `${file:path}` or `${VAR}`. The first seals, all open; replicas share them. If
+    /// absent, one is made and kept in `state_dir`.
+    #[serde(skip_serializing)]
+    pub keys: Vec<Key>,
+    /// What has to outlive a restart is kept here (mode 0700); `$STATE_DIRECTORY`, or a folder
+    /// `lockgate` in the user's state folder (`$XDG_STATE_HOME`, else `~/.local/state`), if absent.
+    pub state_dir: Option<PathBuf>,
     /// Who may talk to the HTTP listener at all.
     pub http: Http,
     /// Bounds on everything.
@@ -352,6 +362,13 @@ pub struct Limits {
     pub message_members: u32,
     /// Calls in flight per session (64).
     pub calls_per_session: u32,
+    /// Calls in flight of the modern era, which has no sessions, per principal (64), or per address
+    /// where nobody authenticates. Peers on loopback that nobody authenticates are not told apart,
+    /// and so not counted.
+    pub calls_per_client: u32,
+    /// Open `subscriptions/listen` of the modern era, counted in the same way (16). In all there are
+    /// as many as `sessions` says.
+    pub listens_per_client: u32,
     /// Calls in flight per server (256).
     pub calls_per_server: u32,
     /// Calls that wait per server when it is full (128).
@@ -400,6 +417,8 @@ impl Default for Limits {
             message_depth: 64,
             message_members: 100_000,
             calls_per_session: 64,
+            calls_per_client: 64,
+            listens_per_client: 16,
             calls_per_server: 256,
             queue_per_server: 128,
             sessions: 10_000,

@@ -10,11 +10,12 @@ use tokio::time::Instant;
 
 use super::downlink::CallDownlink;
 use super::http::{self as answer, Accepts, Connection, HttpFront, Reply, Share};
+use super::names;
 use super::registry::owner;
 use super::session::{Applicant, NotBegun, Session};
 use super::stream::{EventStream, First};
 use crate::config::Limits;
-use crate::filter::{Caller, Principal};
+use crate::filter::{Caller, ClientInfo, Principal};
 use crate::jsonrpc::{Kind, Message};
 use crate::protocol::{errors, headers, methods};
 use crate::proxy::CallScope;
@@ -123,6 +124,9 @@ impl Visitor {
             return Err(answer::message(StatusCode::BAD_REQUEST, &error).into());
         };
         self.find(named).ok_or_else(|| {
+            let keys = self.front.endpoint.keys();
+            let ours = names::instance_of(keys, named, &self.server, &owner(self.principal.as_deref()));
+            tracing::debug!(ours = ours.is_some(), peer = %self.connection.peer, "no such session");
             let text = "no such session; begin a new one with `initialize`";
             let error = Message::error(id, errors::SESSION_NOT_FOUND, text, None);
             answer::message(StatusCode::NOT_FOUND, &error).into()
@@ -134,14 +138,14 @@ impl Visitor {
     }
 
     /// When what was said of the principal stops to hold; none if it never does.
-    fn expiry(&self) -> Option<Instant> {
+    pub(super) fn expiry(&self) -> Option<Instant> {
         let at = self.principal.as_ref()?.expires_at?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Instant::now().checked_add(Duration::from_secs(at).saturating_sub(now))
     }
 
     /// A whole answer, as JSON or as the only event of a stream.
-    fn answered(&self, message: Message) -> Reply {
+    pub(super) fn answered(&self, message: Message) -> Reply {
         if self.accepts.json {
             return answer::message(StatusCode::OK, &message);
         }
@@ -150,12 +154,9 @@ impl Visitor {
         answer::events(reader.into_body(Duration::from_secs(self.limits.ping_seconds), None))
     }
 
-    fn caller(&self, session: &Session) -> Arc<Caller> {
-        Arc::new(Caller {
-            principal: self.principal.clone(),
-            client: session.client().clone(),
-            headers: self.headers.clone(),
-        })
+    /// Whoever makes the request, with the program that it says it is.
+    pub(super) fn caller(&self, client: Arc<ClientInfo>) -> Arc<Caller> {
+        Arc::new(Caller { principal: self.principal.clone(), client, headers: self.headers.clone() })
     }
 }
 
@@ -231,7 +232,7 @@ async fn call(visitor: Visitor, session: Arc<Session>, message: Message, share: 
     let cut = visitor.connection.cut.clone();
     let (stream, reader) = EventStream::new(limits.stream_buffer_bytes, visitor.accepts.events, cut);
     let scope = CallScope {
-        caller: visitor.caller(&session),
+        caller: visitor.caller(session.client().clone()),
         downlink: Arc::new(CallDownlink::new(session, stream.clone())),
         cancel: ticket.cancel.clone(),
         ending: visitor.front.ending.clone(),
@@ -266,9 +267,9 @@ async fn call(visitor: Visitor, session: Arc<Session>, message: Message, share: 
 }
 
 /// A call without an answer yet. One that ends without (a panic in it) is answered all the same.
-struct Pending {
-    stream: Arc<EventStream>,
-    id: Bytes,
+pub(super) struct Pending {
+    pub(super) stream: Arc<EventStream>,
+    pub(super) id: Bytes,
 }
 
 impl Drop for Pending {
@@ -278,7 +279,7 @@ impl Drop for Pending {
 }
 
 async fn notify(visitor: Visitor, session: Arc<Session>, message: Message, share: Share) -> Reply {
-    let caller = visitor.caller(&session);
+    let caller = visitor.caller(session.client().clone());
     if let Some(standing) = session.standing().cloned() {
         let passed = visitor.front.tasks.spawn(async move {
             standing.notify(message, caller).await;

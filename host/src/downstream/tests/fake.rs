@@ -12,6 +12,7 @@ use crate::downstream::endpoint::{Endpoint, Joined, Opened, Standing};
 use crate::filter::{Caller, Principal, RequestHead};
 use crate::gateway::{Authenticated, Refusal};
 use crate::jsonrpc::{Kind, Message};
+use crate::keys::Keys;
 use crate::proxy::{CallScope, Downlink, Joining, Opening};
 
 /// What happened behind the endpoint, in order.
@@ -21,6 +22,11 @@ impl Events {
     /// The next one.
     pub async fn next(&self) -> String {
         self.0.lock().await.recv().await.expect("the endpoint is alive")
+    }
+
+    /// One that happened already.
+    pub async fn next_now(&self) -> Option<String> {
+        self.0.lock().await.try_recv().ok()
     }
 
     /// None may have happened that was not awaited.
@@ -33,6 +39,7 @@ impl Events {
 
 pub struct Fake {
     config: Arc<Config>,
+    keys: Keys,
     authenticates: bool,
     shared: Arc<Shared>,
 }
@@ -43,6 +50,8 @@ pub struct Shared {
     pub gate: Semaphore,
     /// The downlinks of the sessions, in the order of their opening.
     pub sessions: std::sync::Mutex<Vec<Arc<dyn Downlink>>>,
+    /// The downlinks of the subscriptions, in the order of their acknowledgement.
+    pub subscriptions: std::sync::Mutex<Vec<Arc<dyn Downlink>>>,
 }
 
 impl Shared {
@@ -52,6 +61,10 @@ impl Shared {
 
     pub fn session(&self, n: usize) -> Arc<dyn Downlink> {
         self.sessions.lock().expect("no panic in it")[n].clone()
+    }
+
+    pub fn subscription(&self, n: usize) -> Arc<dyn Downlink> {
+        self.subscriptions.lock().expect("no panic in it")[n].clone()
     }
 }
 
@@ -64,8 +77,15 @@ impl Fake {
         config.servers.insert("off".into(), Server { disabled: true, ..Server::default() });
         configure(&mut config);
         let (events, happened) = mpsc::unbounded_channel();
-        let shared = Arc::new(Shared { events, gate: Semaphore::new(0), sessions: Default::default() });
-        let fake = Fake { config: Arc::new(config), authenticates, shared: shared.clone() };
+        let gate = Semaphore::new(0);
+        let shared = Arc::new(Shared {
+            events,
+            gate,
+            sessions: Default::default(),
+            subscriptions: Default::default(),
+        });
+        let keys = Keys::new(&config.keys);
+        let fake = Fake { keys, config: Arc::new(config), authenticates, shared: shared.clone() };
         (fake, shared, Events(Mutex::new(happened)))
     }
 }
@@ -73,6 +93,10 @@ impl Fake {
 impl Endpoint for Fake {
     fn config(&self) -> Arc<Config> {
         self.config.clone()
+    }
+
+    fn keys(&self) -> &Keys {
+        &self.keys
     }
 
     fn authenticate(&self, head: RequestHead) -> BoxFuture<'_, Result<Authenticated, Refusal>> {
@@ -85,7 +109,11 @@ impl Endpoint for Fake {
                         id: token.split('.').next().unwrap_or_default().to_owned(),
                         issuer: "test".into(),
                         claims: Bytes::from_static(b"{}"),
-                        expires_at: None,
+                        // Tokens of `brief` hold for an hour.
+                        expires_at: token.starts_with("brief").then(|| {
+                            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+                            now.expect("after 1970").as_secs() + 3_600
+                        }),
                     })),
                     hidden_headers: vec!["x-secret".into()],
                 }),
@@ -141,8 +169,15 @@ impl Standing for FakeServer {
         let shared = self.shared.clone();
         let name = request.param_text("name").unwrap_or_default().into_owned();
         let id = request.id().expect("a request").to_vec();
+        if request.method() == Some("subscriptions/listen") {
+            return async move { listen(&shared, &id, &scope).await }.boxed();
+        }
         async move {
             shared.say(format!("call {name}"));
+            if let Some(code) = name.strip_prefix("error ") {
+                let code = code.parse().expect("a code");
+                return Some(Message::error(Some(&id), code, "as asked", Some(br#"{"kept":1}"#)));
+            }
             let ran = act(&shared, &name, &request, &scope);
             let result = tokio::select! {
                 result = ran => result,
@@ -167,6 +202,27 @@ impl Standing for FakeServer {
     }
 }
 
+/// Acknowledges everything, and lasts until one of both ends has enough.
+async fn listen(shared: &Shared, id: &[u8], scope: &CallScope) -> Option<Message> {
+    let meta = format!(r#"{{"io.modelcontextprotocol/subscriptionId":{}}}"#, String::from_utf8_lossy(id));
+    let params = format!(r#"{{"_meta":{meta},"notifications":{{"toolsListChanged":true}}}}"#);
+    let acknowledged = "notifications/subscriptions/acknowledged";
+    scope.downlink.notify(Message::notification(acknowledged, Some(params.as_bytes())));
+    shared.subscriptions.lock().expect("no panic in it").push(scope.downlink.clone());
+    shared.say("listen");
+    tokio::select! {
+        () = scope.cancel.cancelled() => {
+            shared.say("cancelled listen");
+            None
+        }
+        () = scope.ending.cancelled() => {
+            shared.say("ended listen");
+            let result = format!(r#"{{"resultType":"complete","_meta":{meta}}}"#);
+            Some(Message::response(id, result.as_bytes()))
+        }
+    }
+}
+
 async fn act(shared: &Shared, name: &str, request: &Message, scope: &CallScope) -> Vec<u8> {
     match name {
         "echo" => request.params().expect("params").to_vec(),
@@ -184,6 +240,11 @@ async fn act(shared: &Shared, name: &str, request: &Message, scope: &CallScope) 
                 scope.downlink.notify(progress(step, 0));
             }
             b"{\"steps\":3}".to_vec()
+        }
+        "begun" => {
+            scope.downlink.notify(progress(1, 0));
+            shared.gate.acquire().await.expect("open").forget();
+            b"{}".to_vec()
         }
         "late" => {
             shared.gate.acquire().await.expect("open").forget();
