@@ -5,7 +5,9 @@ mod definitions;
 mod link;
 mod list;
 pub mod methods;
+mod notices;
 mod outgoing;
+mod questions;
 pub mod rescue;
 mod snapshot;
 
