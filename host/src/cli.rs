@@ -18,15 +18,19 @@ mod plugin_build;
 mod probe;
 mod report;
 mod serve;
+mod service;
 mod signals;
+mod single;
 mod stack;
 mod table;
+mod wrap;
 
 /// What a program that ends says about itself.
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.";
 
 const HELP: &str = "\
 Examples:
+  lockgate wrap -- npx -y some-server    serve a stdio server over HTTP
   lockgate serve                         serve what ./lockgate.yaml describes
   lockgate check                         why does it not work?
   lockgate plugin inspect redact.wasm    what does this plugin do and want?
@@ -55,6 +59,8 @@ struct Cli {
 enum Command {
     /// Run as a server in front of the configured MCP servers
     Serve(serve::Arguments),
+    /// Serve one stdio server over HTTP: no configuration file needed
+    Wrap(wrap::Arguments),
     /// Load everything, connect to every server, and say what works and what does not
     Check(check::Arguments),
     /// Build, inspect and explain plugins
@@ -133,7 +139,7 @@ pub fn run() -> ExitCode {
         return ExitCode::SUCCESS;
     };
     // What other commands have to say stands in their output.
-    let level = if matches!(command, Command::Serve(_)) { "info" } else { "warn" };
+    let level = if matches!(command, Command::Serve(_) | Command::Wrap(_)) { "info" } else { "warn" };
     // The child that prepares a plugin talks to its parent over pipes and logs nothing of its own.
     if !matches!(command, Command::PluginPrepare)
         && let Err(message) = logging::install(&cli.logging, level)
@@ -143,6 +149,7 @@ pub fn run() -> ExitCode {
     }
     let outcome = match command {
         Command::Serve(arguments) => serve::run(arguments, &cli.logging),
+        Command::Wrap(arguments) => wrap::run(arguments, &cli.logging),
         Command::Check(arguments) => check::run(arguments),
         Command::Plugin(PluginCommand::Build(arguments)) => plugin_build::run(arguments),
         Command::Plugin(PluginCommand::Inspect(arguments)) => plugin::run(arguments),

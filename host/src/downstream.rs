@@ -1,7 +1,7 @@
 //! The side of the clients: Streamable HTTP and stdio.
 //!
 //! A transport ([`http`], [`stdio`]) reads messages, [`era`] says which era one belongs to, that
-//! era's adapter ([`legacy`]) turns it into a call within a [`session`], and [`endpoint`] is what
+//! era's adapter ([`legacy`], [`modern`]) turns it into a call, in the legacy era within a [`session`], and [`endpoint`] is what
 //! the calls go to. Back to the client it goes through a [`downlink`] and an [`outlet`].
 
 pub mod downlink;
@@ -9,6 +9,7 @@ pub mod endpoint;
 pub mod era;
 pub mod http;
 pub mod legacy;
+pub mod modern;
 pub mod outlet;
 pub mod questions;
 pub mod registry;

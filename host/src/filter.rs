@@ -7,6 +7,7 @@ pub mod breaker;
 pub mod chain;
 pub mod explain;
 pub mod glob;
+pub mod ignore;
 pub mod placed;
 
 use std::collections::BTreeMap;

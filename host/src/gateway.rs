@@ -11,9 +11,12 @@ use crate::config::Config;
 use crate::filter::chain::{self, Placed};
 use crate::filter::{Decision, Principal, RequestHead};
 use crate::jsonrpc::{Document, Limits, Message};
-use crate::protocol::{errors, versions};
 use crate::proxy::{Joining, Link, Opening, Snapshot, rescue};
 use crate::upstream::Upstreams;
+
+mod joined;
+
+use joined::Joined;
 
 /// Generations alive at once, the newest included; the oldest beyond it is cut at once.
 const GENERATIONS: usize = 4;
@@ -26,6 +29,7 @@ pub struct Gateway {
     earlier: Mutex<Vec<Weak<Snapshot>>>,
     upstreams: Upstreams,
     links: Mutex<Vec<Weak<Link>>>,
+    joined: Arc<Joined>,
     calls: AtomicUsize,
 }
 
@@ -61,6 +65,7 @@ impl Gateway {
             generations: AtomicU64::new(1),
             earlier: Mutex::default(),
             links: Mutex::default(),
+            joined: Arc::default(),
             calls: AtomicUsize::new(0),
         })
     }
@@ -83,6 +88,11 @@ impl Gateway {
     pub(crate) fn under_way(self: &Arc<Self>) -> UnderWay {
         self.calls.fetch_add(1, Ordering::Relaxed);
         UnderWay(self.clone())
+    }
+
+    /// Lets go of what no session owns, so that the process can end.
+    pub fn end(&self) {
+        self.joined.end();
     }
 
     /// All connections to servers.
@@ -166,23 +176,45 @@ impl Gateway {
         };
         let connection = link.connection().await.map_err(|error| refused(rescue::upstream(&error)))?;
         let result = self.announce(&connection.handshake().result);
-        let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
-        links.retain(|link| link.strong_count() > 0);
-        links.push(Arc::downgrade(&link));
+        self.note(&link);
         Ok((link, result))
     }
 
-    /// The link that a request of the modern era goes over.
+    /// The link that a request of the modern era goes over: one for each server and owner, for as long
+    /// as it is used. `limits.session_idle_seconds` after that it is let go.
     ///
     /// # Errors
     /// A JSON-RPC error without id.
     pub async fn join(self: &Arc<Self>, joining: Joining) -> Result<Arc<Link>, Message> {
-        let version = &joining.caller.client.protocol_version;
-        Err(errors::only_versions(None, version, &versions::LEGACY))
+        let refused = |outcome| match outcome {
+            crate::filter::Outcome::Failure(error) => rescue::message(None, &error),
+            crate::filter::Outcome::Success(_) => rescue::message(None, b"{}"),
+        };
+        if self.snapshot.load().chain(&joining.server).is_none() {
+            return Err(refused(rescue::unknown_method("server/discover")));
+        }
+        let most = self.config().limits.sessions as usize;
+        let server = joining.server.clone();
+        let owner = Link::owner(self, &joining);
+        let joined = self.joined.join(self, owner, joining, most);
+        let link = joined.ok_or_else(|| refused(rescue::limited("limits.sessions")))?;
+        match link.connection().await {
+            Ok(_) => Ok(link),
+            Err(error) => {
+                tracing::debug!(%server, "{error}");
+                Err(refused(rescue::upstream(&error)))
+            }
+        }
     }
 
-    /// The server's `InitializeResult`, promising list changes: a reload may change any list.
-    fn announce(&self, result: &Bytes) -> Bytes {
+    pub(crate) fn note(&self, link: &Arc<Link>) {
+        let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+        links.retain(|link| link.strong_count() > 0);
+        links.push(Arc::downgrade(link));
+    }
+
+    /// The server's `InitializeResult` or `DiscoverResult`, promising list changes: a reload may change any list.
+    pub(crate) fn announce(&self, result: &Bytes) -> Bytes {
         let mut doc = Document::new(result.clone(), self.server_json_limits());
         for capability in ["tools", "prompts", "resources"] {
             let at = format!("/capabilities/{capability}");

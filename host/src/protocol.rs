@@ -3,6 +3,7 @@
 pub mod errors;
 pub mod headers;
 pub mod methods;
+pub mod mirror;
 pub mod versions;
 
 /// Keys of `_meta` that the protocol reserves.

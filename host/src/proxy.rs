@@ -4,16 +4,20 @@ mod call;
 mod definitions;
 mod link;
 mod list;
+mod listen;
 pub mod methods;
+mod modern;
 mod notices;
 mod outgoing;
 mod questions;
 pub mod rescue;
 mod snapshot;
+mod wanted;
 
 pub use link::{CallScope, Joining, Link, Opening};
 pub use outgoing::Filtered;
 pub use snapshot::{Snapshot, method_kinds};
+pub use wanted::Wanted;
 
 use futures_util::future::BoxFuture;
 

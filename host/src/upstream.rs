@@ -1,4 +1,4 @@
-//! The side of the MCP servers: connections over stdio and Streamable HTTP.
+//! The side of the MCP servers: connections over stdio and Streamable HTTP, in both eras.
 //!
 //! A connection re-mints ids and progress tokens, so that no two clients ever meet in them, and
 //! gives back the caller's own.
@@ -6,15 +6,18 @@
 mod backoff;
 mod child;
 mod command;
+mod exchange;
 mod framing;
 mod gate;
 mod http;
 mod hub;
 mod inbox;
 mod legacy;
+mod modern;
 mod pool;
 mod sse;
 mod stdio;
+mod subscriptions;
 mod wire;
 
 use std::sync::Arc;
@@ -26,12 +29,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::filter::{CallView, Principal, Rejection};
 use crate::jsonrpc::{Message, Violation};
-use crate::proxy::Downlink;
+use crate::proxy::{Downlink, Wanted};
 pub use pool::Upstreams;
+pub use subscriptions::Subscription;
 
-/// One initialized connection to a server.
+/// One connection to a server whose era is known.
 pub trait Connection: Send + Sync + 'static {
-    /// What the server said to `initialize`.
+    /// What the server said of itself.
     fn handshake(&self) -> &Handshake;
     /// Sends a request and waits for its final answer, whatever id either carries.
     fn call(&self, call: UpstreamCall) -> BoxFuture<'_, Result<Reply, UpstreamError>>;
@@ -41,22 +45,26 @@ pub trait Connection: Send + Sync + 'static {
         notification: Message,
         outgoing: Arc<dyn Outgoing>,
     ) -> BoxFuture<'_, Result<(), UpstreamError>>;
+    /// Asks to be told of changes, on the downlink of the [`Hello`], for as long as the subscription
+    /// is held. Servers of the legacy era tell without being asked, but for single resources.
+    fn subscribe(&self, wanted: Wanted) -> BoxFuture<'_, Result<Subscription, UpstreamError>>;
     /// Why it can be used no more; none while it can.
     fn closed(&self) -> Option<UpstreamError>;
     /// Ends it, and the child process or HTTP session behind it.
     fn close(&self);
 }
 
-/// What a server said to `initialize`.
+/// What a server said of itself: to `initialize`, or to `server/discover`.
 #[derive(Clone, Debug)]
 pub struct Handshake {
     /// The revision agreed on.
     pub protocol_version: String,
-    /// The whole raw `InitializeResult`.
+    /// The whole raw `InitializeResult` or `DiscoverResult`.
     pub result: Bytes,
 }
 
 /// One request on its way to a server.
+#[derive(Clone)]
 pub struct UpstreamCall {
     /// The final message. Its id and progress token are replaced on the wire.
     pub message: Message,
@@ -71,6 +79,9 @@ pub struct UpstreamCall {
     pub hard_deadline: Instant,
     /// The filters its HTTP exchanges pass.
     pub outgoing: Arc<dyn Outgoing>,
+    /// The raw definition of the tool that it calls, where it is known: modern servers want some
+    /// arguments as headers, and the definition says which.
+    pub definition: Option<Bytes>,
 }
 
 /// The final answer of a server.
@@ -139,6 +150,25 @@ pub enum UpstreamError {
         /// What was tried and came back.
         reason: String,
     },
+    /// Something answered at its address, but not what was asked: no MCP server, or none of that era
+    /// or transport. Authorization that is missing is no such answer.
+    #[error("server `{server}` is not reachable: {reason}")]
+    NotServed {
+        /// Server.
+        server: Arc<str>,
+        /// HTTP status of the answer.
+        status: u16,
+        /// What was tried and came back.
+        reason: String,
+    },
+    /// The server speaks other revisions of the protocol only.
+    #[error("server `{server}` speaks revision {} of the protocol; a client that speaks one of those can use it", .speaks.join(", "))]
+    OtherEra {
+        /// Server.
+        server: Arc<str>,
+        /// What it speaks, as far as it is known.
+        speaks: Vec<String>,
+    },
     /// Too late.
     #[error("server `{server}` did not answer within {seconds} s; the call may have run")]
     Timeout {
@@ -194,8 +224,9 @@ pub struct Hello {
     pub server: Arc<str>,
     /// Whose it is. Of one owner there is at most one connection; asking again joins it.
     pub owner: Owner,
-    /// Raw `params` of `initialize`: version, capabilities and client info are passed on.
-    pub params: Bytes,
+    /// Raw `params` of `initialize`: version, capabilities and client info are passed on. None for a
+    /// client of the modern era, which says these things with every request.
+    pub params: Option<Bytes>,
     /// Where what belongs to no call goes. Joining adds a further one; list changes go to all,
     /// questions only where it is certain whose they are.
     pub downlink: Arc<dyn Downlink>,

@@ -152,7 +152,7 @@ fn explain_knows_both_hooks() {
         ("elicitation/create", "input"),
         ("tools/call", "not called"),
     ] {
-        let mut command = support::lockgate();
+        let mut command = support::gate::lockgate();
         command.args(["plugin", "explain", "--server", "fx", "--method", method, "--config"]).arg(&config);
         let said = String::from_utf8(command.output().unwrap().stdout).unwrap();
         assert!(said.contains(phase) && !said.contains("note:"), "{method}: {said}");

@@ -14,6 +14,8 @@ const COMMAND_WIDTH: usize = 60;
 pub enum Entrance<'a> {
     /// Over HTTP.
     Http(SocketAddr),
+    /// Over HTTP, to the one server there is, which needs no name in the path.
+    Bare(SocketAddr, &'a str),
     /// Over stdin and stdout, to one server.
     Stdio(&'a str),
 }
@@ -34,9 +36,12 @@ pub fn banner(loaded: &Loaded, filters: &[FilterReport], entrance: Entrance<'_>)
             text.push_str(&super::table::layout(&rows));
             text
         }
+        Entrance::Bare(address, name) => {
+            let server = described(loaded, name);
+            format!("lockgate {version} on http://{address}\n  http://{address}/mcp  {server}\n")
+        }
         Entrance::Stdio(name) => {
-            let reach = loaded.config.servers.get(name).map(|s| reach(loaded, name, s)).unwrap_or_default();
-            format!("lockgate {version} on stdio\n  {name} ({reach})\n")
+            format!("lockgate {version} on stdio\n  {}\n", described(loaded, name))
         }
     };
     let names = |serving: bool| -> Vec<&str> {
@@ -49,6 +54,11 @@ pub fn banner(loaded: &Loaded, filters: &[FilterReport], entrance: Entrance<'_>)
         text.push_str(&format!("  filters that do not serve: {broken} (the log says why)\n"));
     }
     text
+}
+
+fn described(loaded: &Loaded, name: &str) -> String {
+    let reach = loaded.config.servers.get(name).map(|s| reach(loaded, name, s)).unwrap_or_default();
+    format!("{name} ({reach})")
 }
 
 /// How a server is reached, without anything that a variable may have put there.

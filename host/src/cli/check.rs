@@ -103,7 +103,7 @@ async fn find(loaded: Arc<Loaded>, timeout: Duration) -> Findings {
         errors: Vec::new(),
         warnings: loaded.warnings.iter().map(|w| w.render(&loaded.path)).collect(),
     };
-    let stack = Stack::assemble(&loaded).await;
+    let stack = Stack::assemble(&loaded, Vec::new()).await;
     let problems = stack.problems().to_vec();
     // Without a chain it cannot be told who authenticates.
     if problems.is_empty()

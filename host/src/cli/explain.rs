@@ -38,7 +38,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     report::warnings(&loaded);
     super::known_server(&loaded, &arguments.server)?;
     let runtime = super::runtime()?;
-    let stack = runtime.block_on(Stack::assemble(&loaded));
+    let stack = runtime.block_on(Stack::assemble(&loaded, Vec::new()));
     super::refuse_problems(&stack)?;
     let explanations = stack.explain(&arguments.server, &arguments.method, arguments.name.as_deref());
     let text = match arguments.output {

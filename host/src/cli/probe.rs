@@ -51,7 +51,7 @@ pub async fn probe(
         let hello = Hello {
             server: Arc::clone(&server),
             owner: Owner::Session(Arc::from(format!("check-{server}"))),
-            params: initialize_params(),
+            params: Some(initialize_params()),
             downlink: Arc::new(Nobody),
             outgoing: Arc::clone(&outgoing),
         };
@@ -96,6 +96,7 @@ async fn list_tools(
             deadline,
             hard_deadline: deadline,
             outgoing: Arc::clone(outgoing),
+            definition: None,
         };
         let reply = connection.call(call).await.map_err(|e| e.to_string())?;
         let Some(result) = reply.message.result() else {

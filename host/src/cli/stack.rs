@@ -12,6 +12,7 @@ use crate::downstream::endpoint::Served;
 use crate::downstream::http::{HttpFront, Readiness};
 use crate::downstream::stdio::serve_stdio;
 use crate::filter::explain::{Explanation, explain};
+use crate::filter::placed::Placed;
 use crate::filter::{CallView, Hooks, Principal, Rejection};
 use crate::gateway::Gateway;
 use crate::plugin::assembly::{Assembly, Health, Level, Notice, Plugins, Status};
@@ -45,6 +46,8 @@ pub struct Stack {
     gateway: Arc<Gateway>,
     /// None where the configuration names no directory: then nothing can ever be loaded.
     plugins: Option<Arc<Plugins>>,
+    /// Filters that are no plugins, and stand before them.
+    built_in: Vec<Arc<Placed>>,
     problems: Vec<String>,
     filters: Vec<FilterReport>,
     degraded: Arc<Mutex<bool>>,
@@ -55,13 +58,15 @@ pub struct Stack {
 impl Stack {
     /// Loads the plugins. A chain that cannot be had is no error here: [`Stack::problems`] says why,
     /// and the stack has no filters then, so it must not serve.
-    pub async fn assemble(loaded: &Loaded) -> Stack {
+    /// `built_in` are filters that are no plugins: they stand before all others, and stay.
+    pub async fn assemble(loaded: &Loaded, built_in: Vec<Arc<Placed>>) -> Stack {
         let config = Arc::new(loaded.config.clone());
         let mut stack = Stack {
-            gateway: Gateway::new(Arc::clone(&config), Vec::new()),
+            gateway: Gateway::new(Arc::clone(&config), built_in.clone()),
             plugins: None,
             problems: Vec::new(),
-            filters: Vec::new(),
+            filters: built_in.iter().map(|placed| built_in_report(placed)).collect(),
+            built_in,
             degraded: Arc::default(),
             trigger: Mutex::default(),
             ended: CancellationToken::new(),
@@ -82,7 +87,7 @@ impl Stack {
                 stack.take(&config, &assembly);
             }
             Err(error) => {
-                stack.filters = error.statuses.iter().map(report).collect();
+                stack.filters.extend(error.statuses.iter().map(report));
                 stack.problems = error.problems;
             }
         }
@@ -91,10 +96,11 @@ impl Stack {
     }
 
     fn take(&mut self, config: &Arc<Config>, assembly: &Assembly) {
-        self.filters = assembly.statuses.iter().map(report).collect();
+        self.filters.extend(assembly.statuses.iter().map(report));
         self.degraded = Arc::new(Mutex::new(is_degraded(&assembly.statuses)));
         if !assembly.filters.is_empty() {
-            self.gateway = Gateway::new(Arc::clone(config), assembly.filters.clone());
+            let filters = [self.built_in.as_slice(), &assembly.filters].concat();
+            self.gateway = Gateway::new(Arc::clone(config), filters);
         }
     }
 
@@ -147,6 +153,7 @@ impl Stack {
         *self.trigger.lock().unwrap_or_else(PoisonError::into_inner) = Some(watch.trigger());
         let reloading = reload::Reloading {
             gateway: Arc::clone(&self.gateway),
+            built_in: self.built_in.clone(),
             plugins,
             loaded,
             degraded: Arc::clone(&self.degraded),
@@ -163,15 +170,19 @@ impl Stack {
         }
     }
 
-    /// Serves clients over HTTP until `shutdown`, then drains.
-    pub async fn serve_http(&self, listener: TcpListener, shutdown: CancellationToken) {
+    /// Serves clients over HTTP until `shutdown`, then drains. `bare` is the one server that needs
+    /// no name in the path, if there is one.
+    pub async fn serve_http(&self, listener: TcpListener, bare: Option<&str>, shutdown: CancellationToken) {
         let degraded = Arc::clone(&self.degraded);
         let readiness = move || {
             let degraded = *degraded.lock().unwrap_or_else(PoisonError::into_inner);
             // What serves is the last good version: traffic may come, and somebody should look.
             Readiness { ready: true, status: if degraded { "degraded" } else { "ready" }.to_owned() }
         };
-        let front = HttpFront::new(Arc::new(Served(Arc::clone(&self.gateway)))).readiness(readiness);
+        let mut front = HttpFront::new(Arc::new(Served(Arc::clone(&self.gateway)))).readiness(readiness);
+        if let Some(server) = bare {
+            front = front.bare(server);
+        }
         front.serve(listener, shutdown).await;
     }
 
@@ -184,6 +195,7 @@ impl Stack {
     /// Ends all connections and child processes, and stops watching.
     pub async fn close(&self) {
         self.ended.cancel();
+        self.gateway.end();
         self.gateway.upstreams().shutdown().await;
     }
 }
@@ -191,6 +203,18 @@ impl Stack {
 impl Drop for Stack {
     fn drop(&mut self) {
         self.ended.cancel();
+    }
+}
+
+fn built_in_report(placed: &Placed) -> FilterReport {
+    FilterReport {
+        name: placed.name.to_string(),
+        plugin: placed.plugin.to_string(),
+        version: placed.version.clone(),
+        file: None,
+        hooks: placed.hooks,
+        serves: true,
+        problem: None,
     }
 }
 

@@ -26,6 +26,29 @@ pub struct Loaded {
 }
 
 impl Loaded {
+    /// A configuration that was put together from something else than a file, checked like one.
+    /// `origin` is how problems call that.
+    ///
+    /// # Errors
+    /// What no schema can express and is wrong with it.
+    pub fn from_config(config: Config, origin: &str) -> Result<Loaded, ConfigError> {
+        let path = PathBuf::from(origin);
+        let text = serde_json::to_string(&config).unwrap_or_default();
+        let mut tree = match parse(&text, Format::Json) {
+            Ok(tree) => tree,
+            Err(problems) => return Err(ConfigError::new(&path, problems)),
+        };
+        let (errors, mut warnings) = validate(&config, &tree);
+        // Lines and columns of a text that nobody wrote say nothing.
+        let nowhere = |problem: Problem| Problem { at: None, ..problem };
+        if !errors.is_empty() {
+            return Err(ConfigError::new(&path, errors.into_iter().map(nowhere).collect()));
+        }
+        warnings = warnings.into_iter().map(nowhere).collect();
+        tree.at = At::default();
+        Ok(Loaded { config, path, warnings, tree })
+    }
+
     /// `file:line:column` of a key, for problems that show later, such as a plugin that refuses
     /// the `config` of its filter.
     pub fn place(&self, path: &KeyPath) -> String {

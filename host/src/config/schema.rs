@@ -368,6 +368,10 @@ pub struct Limits {
     pub connect_seconds: u64,
     /// Longest wait for a request's head (10 s).
     pub header_seconds: u64,
+    /// How long what was found out about a server (its era, its transport) is believed (24 h).
+    pub verdict_seconds: u64,
+    /// Longest wait for a child process to say which era it speaks; silence means the legacy one (8 s).
+    pub probe_seconds: u64,
     /// Longest wait for one call's answer (60 s), and for the user's answer to a question of a server.
     pub call_seconds: u64,
     /// Hard cap of a call, whatever progress it makes (10 min).
@@ -404,6 +408,8 @@ impl Default for Limits {
             stream_buffer_bytes: 1 << 20,
             connect_seconds: 5,
             header_seconds: 10,
+            verdict_seconds: 24 * 3600,
+            probe_seconds: 8,
             call_seconds: 60,
             call_max_seconds: 600,
             ping_seconds: 20,

@@ -45,6 +45,22 @@ impl Downlink for CallDownlink {
     }
 }
 
+/// The way back for one request of the modern era: its own stream, or the pipe it came on. Its client
+/// is not asked anything; a server that wants to know answers `input_required`.
+pub struct RequestDownlink(pub Arc<dyn Outlet>);
+
+impl Downlink for RequestDownlink {
+    fn notify(&self, notification: Message) {
+        // Nowhere left to go: a client of this era that does not read its stream has cancelled.
+        let _ = self.0.send(&notification);
+    }
+
+    fn ask(&self, request: Message) -> BoxFuture<'_, Message> {
+        let text = "clients of this protocol revision are not asked; the server must answer `input_required`";
+        futures_util::future::ready(unanswered(&request, text)).boxed()
+    }
+}
+
 /// The way back for what belongs to no call. The link that holds it belongs to the session, so it
 /// must not keep the session alive.
 pub struct SessionDownlink(Weak<Session>);

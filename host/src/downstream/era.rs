@@ -1,9 +1,10 @@
 //! Which era a client's message belongs to. The body decides; headers are only checked against it.
 //!
-//! One adapter per era turns messages into calls: [`super::legacy`] is the one that exists. The
-//! modern one plugs in where [`Era::Modern`] is matched.
+//! One adapter per era turns messages into calls: [`super::legacy`] and [`super::modern`].
 
-use crate::jsonrpc::{Kind, Message};
+use std::borrow::Cow;
+
+use crate::jsonrpc::{Kind, Message, unescape};
 use crate::protocol::{errors, meta, methods, versions};
 
 /// An era of the protocol.
@@ -20,15 +21,30 @@ pub enum Era {
 
 /// Classifies a message. `header` is the value of `MCP-Protocol-Version`, where there are headers.
 /// The error is the JSON-RPC answer, to be sent with HTTP status 400.
+///
+/// Without an envelope, a modern header makes a notification (or an answer, which is refused) modern;
+/// a request must have one.
 pub fn classify(message: &Message, header: Option<&str>) -> Result<Era, Message> {
+    let invalid = |text| Message::error(message.id(), errors::INVALID_PARAMS, text, None);
     if let Some(version) = message.meta(meta::PROTOCOL_VERSION) {
-        let version = serde_json::from_slice(version)
-            .map_err(|_| errors::invalid_request(message.id(), "the protocol version must be a string"))?;
+        let version = unescape(version).map(Cow::into_owned).ok_or_else(|| {
+            invalid("`_meta` key `io.modelcontextprotocol/protocolVersion` must be a string")
+        })?;
         return Ok(Era::Modern { version });
     }
     // What a client sends with `initialize` was agreed on with nobody yet.
     let initialize = message.kind() == Kind::Request && message.method() == Some(methods::INITIALIZE);
     match header {
+        Some(version) if !initialize && versions::modern(version).is_some() => {
+            if message.kind() == Kind::Request {
+                return Err(invalid(
+                    "requests of this revision need `params._meta` with the keys \
+                     `io.modelcontextprotocol/protocolVersion` and \
+                     `io.modelcontextprotocol/clientCapabilities`",
+                ));
+            }
+            Ok(Era::Modern { version: version.to_owned() })
+        }
         Some(version) if !initialize && versions::legacy(version).is_none() => {
             Err(errors::unsupported_version(message.id(), version))
         }

@@ -2,6 +2,7 @@
 
 mod bind;
 mod body;
+mod entrance;
 mod guard;
 mod head;
 mod pace;
@@ -60,7 +61,11 @@ pub struct HttpFront {
     pub(super) sessions: Arc<Sessions>,
     /// Calls, and whatever else must not be dropped with the connection that it came on.
     pub(super) tasks: TaskTracker,
+    /// Cancelled when shutdown begins: ends what would last as long as its client likes.
+    pub(super) ending: CancellationToken,
     in_flight: body::InFlight,
+    /// The one server that is served at `/mcp` itself.
+    bare: Option<Arc<str>>,
     readiness: Box<dyn Fn() -> Readiness + Send + Sync>,
 }
 
@@ -82,7 +87,9 @@ impl HttpFront {
             endpoint,
             sessions: Arc::default(),
             tasks: TaskTracker::new(),
+            ending: CancellationToken::new(),
             in_flight: body::InFlight::default(),
+            bare: None,
             readiness: Box::new(|| Readiness { ready: true, status: "ready".into() }),
         }
     }
@@ -90,6 +97,12 @@ impl HttpFront {
     /// What `/readyz` answers; asked every time. Ready as soon as it serves unless told.
     pub fn readiness(mut self, readiness: impl Fn() -> Readiness + Send + Sync + 'static) -> HttpFront {
         self.readiness = Box::new(readiness);
+        self
+    }
+
+    /// Serves that server at `/mcp` as well: for a process that has no other.
+    pub fn bare(mut self, server: impl Into<Arc<str>>) -> HttpFront {
+        self.bare = Some(server.into());
         self
     }
 
@@ -125,6 +138,7 @@ impl HttpFront {
         drop(listener);
         closing.cancel();
         front.sessions.stop_listening();
+        front.ending.cancel();
         let drain = Duration::from_secs(front.endpoint.config().limits.drain_seconds);
         connections.close();
         front.tasks.close();

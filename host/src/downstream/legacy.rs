@@ -234,6 +234,7 @@ async fn call(visitor: Visitor, session: Arc<Session>, message: Message, share: 
         caller: visitor.caller(&session),
         downlink: Arc::new(CallDownlink::new(session, stream.clone())),
         cancel: ticket.cancel.clone(),
+        ending: visitor.front.ending.clone(),
     };
     let pending = Pending { stream, id };
     // A task, because in this era a client that leaves has not cancelled.

@@ -238,6 +238,8 @@ impl Conversation {
             caller: open.caller.clone(),
             downlink: Arc::new(CallDownlink::new(open.session.clone(), outlet)),
             cancel: ticket.cancel.clone(),
+            // A pipe that winds down ends its session, and with it all that lasts.
+            ending: open.session.over().clone(),
         };
         let output = self.output.clone();
         self.tasks.spawn(async move {

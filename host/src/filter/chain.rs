@@ -120,12 +120,17 @@ impl Chain {
         self.rows.get(method).cloned().unwrap_or_else(|| Arc::new(Row::new(&self.filters, method)))
     }
 
+    /// Whether any `response` filter looks at what this method returns.
+    pub fn looks_at_results(&self, method: &str) -> bool {
+        !self.row(method).response.is_empty()
+    }
+
     /// Whether the `response` filters that look at what this tool returns do so as well if it returns
-    /// it to `tasks/result`, which names a task and no tool.
-    pub fn follows_task(&self, tool: Option<&str>) -> bool {
+    /// it to `by` (`tasks/result`; in the modern era `tasks/get`), which names a task and no tool.
+    pub fn follows_task(&self, tool: Option<&str>, by: &str) -> bool {
         let mut looking = self.row("tools/call").response.clone();
         looking.retain(|(_, placed)| placed.sees_name(tool));
-        looking.iter().all(|(_, placed)| placed.sees_name(None) && placed.sees_method("tasks/result"))
+        looking.iter().all(|(_, placed)| placed.sees_name(None) && placed.sees_method(by))
     }
 
     /// Whether any filter edits the definitions of this kind.

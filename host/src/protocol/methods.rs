@@ -17,6 +17,18 @@ pub const LISTEN: &str = "subscriptions/listen";
 /// Modern: the first message of a subscription, which says what of it is honoured.
 pub const ACKNOWLEDGED: &str = "notifications/subscriptions/acknowledged";
 
+/// Requests that the modern era has not: those of the handshake and of what a session remembers
+/// (2026-07-28, changelog), and those of tasks before their extension.
+pub const LEGACY_ONLY: [&str; 7] = [
+    INITIALIZE,
+    PING,
+    "logging/setLevel",
+    "resources/subscribe",
+    "resources/unsubscribe",
+    "tasks/list",
+    "tasks/result",
+];
+
 /// Notifications of the specification that pass `notification` filters, in either direction; those of
 /// extensions do as well. What Lockgate keeps to itself (`notifications/initialized`,
 /// `notifications/cancelled`) is not among them.

@@ -16,6 +16,7 @@ use super::{Downlink, Snapshot, rescue};
 use crate::filter::chain::{Chain, States, Up};
 use crate::filter::{CallView, Caller, Item, ItemKind, Outcome};
 use crate::jsonrpc::{self, Document, Kind, Limits, Message};
+use crate::protocol::methods::{DISCOVER, LISTEN};
 use crate::upstream::{Connection, Outgoing, Reply, UpstreamCall, UpstreamError};
 
 /// Names calls in logs and for plugins.
@@ -29,25 +30,26 @@ pub(super) struct Run<'a> {
     pub(super) request: Message,
     pub(super) method: Arc<str>,
     pub(super) caller: Arc<Caller>,
-    downlink: Arc<dyn Downlink>,
+    pub(super) downlink: Arc<dyn Downlink>,
     /// What filters look at of it; none if none do.
     screened: Option<Arc<Screened>>,
-    cancel: CancellationToken,
+    pub(super) cancel: CancellationToken,
+    pub(super) ending: CancellationToken,
     deadline: Instant,
     hard_deadline: Instant,
     id: u64,
 }
 
 /// What a call is about, after `catalog` and `access` had their say.
-struct Target {
-    kind: ItemKind,
-    visible: Arc<str>,
-    name: Arc<str>,
-    definition: Option<Bytes>,
+pub(super) struct Target {
+    pub(super) kind: ItemKind,
+    pub(super) visible: Arc<str>,
+    pub(super) name: Arc<str>,
+    pub(super) definition: Option<Bytes>,
 }
 
 /// How a call ends: with the server's own message, or with one made here.
-enum End {
+pub(super) enum End {
     Reply(Message),
     Made(Outcome),
 }
@@ -57,7 +59,9 @@ impl Link {
     /// None if it was cancelled: then the client gets no answer. Never called with `initialize` or `ping`.
     pub async fn call(self: &Arc<Self>, request: Message, scope: CallScope) -> Option<Message> {
         let started = Instant::now();
-        let _under_way = self.gateway.under_way();
+        // Who listens waits for nothing, and outlives generations.
+        let listens = request.method() == Some(LISTEN);
+        let _under_way = (!listens).then(|| self.gateway.under_way());
         let snapshot = self.gateway.snapshot();
         let id = Bytes::copy_from_slice(request.id().unwrap_or(b"null"));
         let method: Arc<str> = Arc::from(request.method().unwrap_or_default());
@@ -71,7 +75,10 @@ impl Link {
         let cut = snapshot.cut().clone();
         let principal = scope.caller.principal.clone();
         let (limit, budget) = (config.limits.stream_buffer_bytes, chain.budget());
-        let screened = Screened::of_call(&scope.downlink, &self.server, &chain, limit);
+        let screened = match listens {
+            true => Some(Screened::lasting(scope.downlink.clone(), &self.server, &self.gateway)),
+            false => Screened::of_call(&scope.downlink, &self.server, &chain, limit),
+        };
         let _closing = Closing(screened.as_ref());
         let mut run = Run {
             link: self,
@@ -81,6 +88,7 @@ impl Link {
             downlink: self.watched(screened.clone().map_or(scope.downlink, |screened| screened)),
             screened: screened.clone(),
             cancel: cancel.clone(),
+            ending: scope.ending,
             deadline: started + Duration::from_secs(seconds),
             hard_deadline: started + Duration::from_secs(config.limits.call_max_seconds.max(seconds)),
             id: CALLS.fetch_add(1, Ordering::Relaxed),
@@ -93,7 +101,7 @@ impl Link {
             tokio::pin!(work);
             tokio::select! {
                 end = &mut work => end,
-                () = cut.cancelled() => {
+                () = cut.cancelled(), if !listens => {
                     cancel.cancel();
                     let end = work.await;
                     if scope.cancel.is_cancelled() { end } else { Some(End::Made(rescue::cut())) }
@@ -113,7 +121,8 @@ impl Link {
             ms = started.elapsed().as_millis() as u64,
             generation = snapshot.generation(),
         );
-        end.map(|end| answer(&id, end))
+        let answer = end.map(|end| answer(&id, end));
+        if self.is_modern() { answer.map(|answer| run.stamped(answer)) } else { answer }
     }
 }
 
@@ -129,7 +138,11 @@ impl Run<'_> {
     }
 
     async fn phases(&mut self, row: &'static Row) -> Result<End, Outcome> {
-        if !row.forwarded || (row.method == "*" && self.chain.judges_anything()) {
+        if row.method == DISCOVER && self.link.is_modern() {
+            return self.discover().await;
+        }
+        let known = row.forwarded && row.eras.include(self.link.is_modern());
+        if !known || (row.method == "*" && self.chain.judges_anything()) {
             // Nobody could judge what an unknown method reaches.
             return Err(rescue::unknown_method(&self.method));
         }
@@ -200,9 +213,14 @@ impl Run<'_> {
         if !same_bytes(&view.params, &self.params()) {
             self.request = self.request.with_params(&view.params);
         }
+        if row.subject == Subject::Listen {
+            return self.listen(row, view).await;
+        }
+        let definition = self.prepare(row, view, target).await?;
         if row.method == "tools/call"
+            && !self.link.is_modern()
             && self.request.param("task").is_some()
-            && !self.chain.follows_task(view.name.as_deref())
+            && !self.chain.follows_task(view.name.as_deref(), "tasks/result")
         {
             return Err(rescue::invalid_params(
                 "`task`: a filter that looks at what this tool returns could not; call it without",
@@ -210,7 +228,7 @@ impl Run<'_> {
         }
         // Before it is sent: what it asks for may come before its answer is looked at.
         let subscribed = self.link.subscribe(&self.method, &self.request);
-        let sent = self.send(self.request.clone(), Some(Arc::new(view.clone()))).await;
+        let sent = self.send(self.request.clone(), Some(Arc::new(view.clone())), definition).await;
         if let Some(uri) = &subscribed
             && sent.as_ref().map_or(true, |reply| reply.message.kind() != Kind::Result)
         {
@@ -236,13 +254,18 @@ impl Run<'_> {
         if message.kind() == Kind::Error
             && let Some(target) = target.filter(|t| t.definition.is_none() && self.chain.judges(t.kind))
         {
-            return Err(rescue::unknown(target.kind, &target.visible));
+            return Err(self.unknown(target.kind, &target.visible));
         }
         Ok(message)
     }
 
     /// Sends a message to the server and waits for its answer.
-    pub(super) async fn send(&self, message: Message, call: Option<Arc<CallView>>) -> Result<Reply, Outcome> {
+    pub(super) async fn send(
+        &self,
+        message: Message,
+        call: Option<Arc<CallView>>,
+        definition: Option<Bytes>,
+    ) -> Result<Reply, Outcome> {
         let shared = self.link.is_shared();
         let principal = if shared { None } else { self.caller.principal.clone() };
         let outgoing: Arc<dyn Outgoing> = Arc::new(Filtered {
@@ -267,6 +290,7 @@ impl Run<'_> {
             deadline: self.deadline,
             hard_deadline: self.hard_deadline,
             outgoing,
+            definition,
         };
         connection.call(call).await.map_err(failed)
     }
@@ -286,13 +310,13 @@ impl Run<'_> {
     }
 
     /// Resolves a name as the client knows it and asks `access` about it.
-    async fn admit(&self, row: &Row, kind: ItemKind, visible: String) -> Result<Target, Outcome> {
+    pub(super) async fn admit(&self, row: &Row, kind: ItemKind, visible: String) -> Result<Target, Outcome> {
         let visible: Arc<str> = Arc::from(visible);
         let mut target = Target { kind, name: visible.clone(), visible: visible.clone(), definition: None };
         if !self.chain.edits(kind) && !self.chain.judges(kind) {
             return Ok(target);
         }
-        let unknown = || rescue::unknown(kind, &visible);
+        let unknown = || self.unknown(kind, &visible);
         if let Some(definitions) = self.definitions(kind).await? {
             let found = match definitions.find(&visible) {
                 Some(found) => Some(found.clone()),
@@ -339,7 +363,7 @@ impl Run<'_> {
             Some(all) => match all.items().iter().find(|d| d.name == name) {
                 Some(found) => Some(found.judged.clone()),
                 None if kind == ItemKind::Resource && self.may_be_unlisted(row, &name).await? => None,
-                None => return Err(rescue::unknown(kind, &target.visible)),
+                None => return Err(self.unknown(kind, &target.visible)),
             },
             None => None,
         };
@@ -354,7 +378,7 @@ impl Run<'_> {
         };
         match self.judge(target.kind, vec![item]).await?.first() {
             Some(true) => Ok(target),
-            _ => Err(rescue::unknown(target.kind, &target.visible)),
+            _ => Err(self.unknown(target.kind, &target.visible)),
         }
     }
 
@@ -390,7 +414,7 @@ impl Run<'_> {
                 params.set_text(at, name).map_err(|e| rescue::invalid_params(&e.to_string()))?;
                 Ok(self.request.with_params(params.bytes()))
             }
-            Subject::None | Subject::List(_) => Ok(self.request.clone()),
+            Subject::None | Subject::List(_) | Subject::Listen => Ok(self.request.clone()),
         }
     }
 

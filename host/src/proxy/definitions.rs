@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -17,7 +17,13 @@ pub struct Definitions {
     by_visible: HashMap<Arc<str>, usize>,
     /// When they were read.
     pub read: Instant,
+    /// How long they hold, where the server says so (2026-07-28, caching). Where it does not, it tells of
+    /// changes.
+    holds: Option<Duration>,
 }
+
+/// A server that gives its list no time to live is not asked for it with every call all the same.
+const SHORTEST: Duration = Duration::from_secs(1);
 
 /// One definition.
 #[derive(Clone, Debug)]
@@ -38,6 +44,11 @@ impl Definitions {
         &self.items
     }
 
+    /// Whether they still hold.
+    pub fn is_fresh(&self) -> bool {
+        self.holds.is_none_or(|time| self.read.elapsed() < time.max(SHORTEST))
+    }
+
     /// The one that clients know by this name.
     pub fn find(&self, visible_name: &str) -> Option<&Definition> {
         self.items.get(*self.by_visible.get(visible_name)?)
@@ -55,13 +66,14 @@ pub struct Reading {
     list: List,
     view: DefinitionsView,
     limits: Limits,
+    holds: Option<Duration>,
 }
 
 impl Reading {
     /// Nothing read yet.
     pub fn new(server: Arc<str>, list: List, limits: Limits) -> Reading {
         let view = DefinitionsView { server, kind: list.kind, items: Vec::new() };
-        Reading { list, view, limits }
+        Reading { list, view, limits, holds: None }
     }
 
     /// Adds one page; returns the cursor of the next, as raw JSON.
@@ -72,6 +84,12 @@ impl Reading {
                 self.view.items.push((Arc::from(&*item.name), raw));
             }
         }
+        let ttl = page.result_member("ttlMs").and_then(|raw| std::str::from_utf8(raw).ok()?.parse().ok());
+        let ttl = ttl.map(Duration::from_millis);
+        self.holds = match (self.holds, ttl) {
+            (Some(shorter), Some(ttl)) => Some(shorter.min(ttl)),
+            (holds, ttl) => holds.or(ttl),
+        };
         let cursor = page.result_member("nextCursor")?;
         (cursor != b"null").then(|| Bytes::copy_from_slice(cursor))
     }
@@ -154,7 +172,7 @@ impl Reading {
             }
             items.push(Definition { name, visible_name, judged: raw, shown });
         }
-        Ok(Definitions { items, by_visible, read: Instant::now() })
+        Ok(Definitions { items, by_visible, read: Instant::now(), holds: self.holds })
     }
 }
 

@@ -14,6 +14,7 @@ use tokio::sync::{OnceCell, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::definitions::Definitions;
+use super::listen::Listeners;
 use super::methods::{self, Notification};
 use super::notices::{self, Screened};
 use super::outgoing::Filtered;
@@ -56,6 +57,9 @@ pub struct CallScope {
     pub downlink: Arc<dyn Downlink>,
     /// Cancelled by `notifications/cancelled` or by whatever ends the session.
     pub cancel: CancellationToken,
+    /// Cancelled when this side winds down (shutdown, an expired principal). Calls go on; one that
+    /// lasts as long as its client likes (`subscriptions/listen`) answers now and is over.
+    pub ending: CancellationToken,
 }
 
 /// A client's standing on one server.
@@ -63,9 +67,13 @@ pub struct Link {
     pub(super) gateway: Arc<Gateway>,
     pub(super) server: Arc<str>,
     owner: Owner,
-    params: Bytes,
+    /// Of `initialize`; none for a link of the modern era.
+    params: Option<Bytes>,
     opener: Arc<Caller>,
     downlink: Arc<Watched>,
+    listeners: Arc<Listeners>,
+    /// When somebody last wanted it. Only links of the modern era, which no session owns, end for it.
+    used: Mutex<Instant>,
     lease: Mutex<Option<Arc<Lease>>>,
     reconnecting: Arc<Semaphore>,
     /// Whether there was a connection before: a new one is told what was set up on it.
@@ -92,22 +100,46 @@ impl Link {
     /// Connects and initializes.
     pub(crate) async fn open(gateway: Arc<Gateway>, opening: Opening) -> Result<Arc<Link>, UpstreamError> {
         let Opening { server, session, caller, params, downlink } = opening;
-        let isolation = gateway.config().servers.get(&*server).map(|s| s.isolation).unwrap_or_default();
-        let owner = match (isolation, &caller.principal) {
+        let owner = match (isolation(&gateway, &server), &caller.principal) {
             (Isolation::Shared, _) => Owner::Shared,
             (Isolation::Principal, Some(p)) => Owner::Principal(p.issuer.clone(), p.id.clone()),
             _ => Owner::Session(session),
         };
-        let downlink = Screened::of_session(downlink, &server, &gateway);
-        let watched =
-            Arc::new(Watched { inner: downlink, shared: owner == Owner::Shared, link: OnceLock::new() });
+        let downlink = Screened::lasting(downlink, &server, &gateway);
+        let link = Link::new(gateway, server, owner, Some(params), caller, downlink, Arc::default());
+        link.connection().await?;
+        Ok(link)
+    }
+
+    /// For all requests of the modern era that `owner` makes of a server. Connects when it is needed.
+    pub(crate) fn joined(gateway: Arc<Gateway>, owner: Owner, joining: Joining) -> Arc<Link> {
+        let listeners = Arc::new(Listeners::default());
+        let Joining { server, caller, .. } = joining;
+        let link = Link::new(gateway, server, owner, None, caller, listeners.clone(), listeners.clone());
+        listeners.belong_to(&link);
+        link
+    }
+
+    fn new(
+        gateway: Arc<Gateway>,
+        server: Arc<str>,
+        owner: Owner,
+        params: Option<Bytes>,
+        opener: Arc<Caller>,
+        downlink: Arc<dyn Downlink>,
+        listeners: Arc<Listeners>,
+    ) -> Arc<Link> {
+        let shared = owner == Owner::Shared && params.is_some();
+        let watched = Arc::new(Watched { inner: downlink, shared, link: OnceLock::new() });
         let link = Arc::new(Link {
             gateway,
             server,
             owner,
             params,
-            opener: caller,
+            opener,
             downlink: watched.clone(),
+            listeners,
+            used: Mutex::new(Instant::now()),
             lease: Mutex::new(None),
             reconnecting: Arc::new(Semaphore::new(1)),
             connected: AtomicBool::new(false),
@@ -118,8 +150,28 @@ impl Link {
             closed: AtomicBool::new(false),
         });
         let _ = watched.link.set(Arc::downgrade(&link));
-        link.connection().await?;
-        Ok(link)
+        link
+    }
+
+    /// Whom the requests of a modern client belong to: nobody in particular where nobody
+    /// authenticates, for a server of this era keeps nothing between two requests.
+    pub(crate) fn owner(gateway: &Gateway, joining: &Joining) -> Owner {
+        match (isolation(gateway, &joining.server), &joining.caller.principal, &joining.pipe) {
+            (Isolation::Shared, ..) => Owner::Shared,
+            (_, Some(p), _) => Owner::Principal(p.issuer.clone(), p.id.clone()),
+            (Isolation::Session, None, Some(pipe)) => Owner::Session(pipe.clone()),
+            (_, None, _) => Owner::Shared,
+        }
+    }
+
+    /// Notes that somebody wants it.
+    pub(crate) fn touch(&self) {
+        *lock(&self.used) = Instant::now();
+    }
+
+    /// How long nobody wanted it.
+    pub(crate) fn idle(&self) -> Duration {
+        lock(&self.used).elapsed()
     }
 
     /// The server it leads to.
@@ -261,9 +313,11 @@ impl Link {
     /// may also tell of what is below (specification 2025-11-25, resources) or of what was never
     /// asked for, and that may be another client's, or hidden.
     fn may_hear_of(&self, uri: &str, shared: bool) -> bool {
-        let judged =
-            self.gateway.snapshot().chain(&self.server).is_some_and(|chain| chain.judges(ItemKind::Resource));
-        match (judged, shared) {
+        // Those who listen are told by what each of them wanted.
+        if self.is_modern() {
+            return true;
+        }
+        match (self.judges_resources(), shared) {
             (true, _) => lock(&self.subscriptions).contains(uri),
             (false, true) => lock(&self.subscriptions).iter().any(|mine| uri.starts_with(mine.as_str())),
             (false, false) => true,
@@ -284,7 +338,7 @@ impl Link {
             let fresh = |r: &&Arc<Reading>| {
                 r.generation == generation
                     && r.epoch == epoch
-                    && r.cell.get().is_none_or(|d| not_before.is_none_or(|t| d.read >= t))
+                    && r.cell.get().is_none_or(|d| d.is_fresh() && not_before.is_none_or(|t| d.read >= t))
             };
             match all.get(&kind).filter(fresh) {
                 Some(reading) => reading.clone(),
@@ -316,9 +370,26 @@ impl Link {
         Arc::new(Watched { inner, shared: self.is_shared(), link })
     }
 
-    /// Whether several clients use the connection.
+    /// Whether several clients use the connection, and what happens on it cannot be told apart. A
+    /// request of the modern era stands for itself.
     pub(super) fn is_shared(&self) -> bool {
-        self.owner == Owner::Shared
+        self.owner == Owner::Shared && !self.is_modern()
+    }
+
+    /// Whether it is for requests of the modern era.
+    pub(super) fn is_modern(&self) -> bool {
+        self.params.is_none()
+    }
+
+    /// Everybody who listens over it.
+    pub(super) fn listeners(&self) -> &Arc<Listeners> {
+        &self.listeners
+    }
+
+    /// Whether a filter decides which resources exist.
+    pub(super) fn judges_resources(&self) -> bool {
+        let snapshot = self.gateway.snapshot();
+        snapshot.chain(&self.server).is_some_and(|chain| chain.judges(ItemKind::Resource))
     }
 
     /// Whether the server said it has this capability (`tools`, `prompts`, `resources` …).
@@ -361,6 +432,7 @@ impl Link {
                 deadline,
                 hard_deadline: deadline,
                 outgoing: outgoing.clone(),
+                definition: None,
             };
             if let Err(error) = connection.call(call).await {
                 tracing::warn!(server = %self.server, %error, "could not restore a session's state after reconnecting");
@@ -410,12 +482,16 @@ impl Downlink for Watched {
     }
 }
 
+fn isolation(gateway: &Gateway, server: &str) -> Isolation {
+    gateway.config().servers.get(server).map(|server| server.isolation).unwrap_or_default()
+}
+
 /// Every method of the table leads to a kind's list through this.
 pub(super) fn list_of(kind: ItemKind) -> Option<methods::List> {
     methods::definitions_of(kind)
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Every critical section writes one value, so a panic cannot leave one half-written.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

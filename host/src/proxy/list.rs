@@ -22,6 +22,11 @@ impl Run<'_> {
         if reply.message.kind() != Kind::Result {
             return Ok(reply);
         }
+        let reply = if list.kind == ItemKind::Tool && self.link.is_modern() {
+            Reply { message: self.without_invalid_tools(reply.message), ..reply }
+        } else {
+            reply
+        };
         let message = if self.chain.edits(list.kind) {
             self.edited_list(list, &reply.message).await?
         } else if self.chain.judges(list.kind) {
@@ -64,7 +69,7 @@ impl Run<'_> {
         for _ in 0..limits.list_items.max(1) {
             let params = page_params(cursor.as_deref());
             let request = Message::request(b"0", list.method, Some(&params));
-            let reply = self.send(request, None).await?;
+            let reply = self.send(request, None, None).await?;
             if reply.message.kind() == Kind::Error {
                 let error = reply.message.error_object().unwrap_or_default();
                 // A server without this kind of thing has none of them.
@@ -73,7 +78,9 @@ impl Run<'_> {
                 }
                 return Err(Outcome::Failure(error));
             }
-            cursor = reading.page(&reply.message);
+            let modern = list.kind == ItemKind::Tool && self.link.is_modern();
+            let page = if modern { self.without_invalid_tools(reply.message) } else { reply.message };
+            cursor = reading.page(&page);
             if reading.len() > limits.list_items as usize {
                 return Err(rescue::limited("limits.list_items"));
             }

@@ -14,9 +14,31 @@ pub struct Row {
     pub method: &'static str,
     /// What `access` is asked about.
     pub subject: Subject,
+    /// In which eras it exists.
+    pub eras: Eras,
     /// Whether it reaches a server, and so passes `request`, `upstream` and `response`. What does
     /// not is answered by Lockgate itself.
     pub forwarded: bool,
+}
+
+/// In which eras of the protocol a method exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Eras {
+    Both,
+    Legacy,
+    Modern,
+}
+
+impl Eras {
+    /// Whether a client of that era has it.
+    pub fn include(self, modern: bool) -> bool {
+        match self {
+            Eras::Both => true,
+            Eras::Legacy => !modern,
+            Eras::Modern => modern,
+        }
+    }
 }
 
 /// What a request is about.
@@ -30,6 +52,8 @@ pub enum Subject {
     Named(ItemKind, &'static str),
     /// The prompt or resource that `params.ref` names.
     Reference,
+    /// Every resource and task that a subscription names.
+    Listen,
 }
 
 /// How a list result is made.
@@ -63,38 +87,41 @@ pub const TEMPLATES: List = List {
 /// The list of tasks (2025-11-25).
 const TASKS: List = List { kind: ItemKind::Task, method: "tasks/list", member: "tasks", key: "taskId" };
 
-const fn row(method: &'static str, subject: Subject) -> Row {
-    Row { method, subject, forwarded: true }
+const fn row(method: &'static str, eras: Eras, subject: Subject) -> Row {
+    Row { method, eras, subject, forwarded: true }
 }
 
-const fn local(method: &'static str) -> Row {
-    Row { method, subject: Subject::None, forwarded: false }
+const fn local(method: &'static str, eras: Eras) -> Row {
+    Row { method, eras, subject: Subject::None, forwarded: false }
 }
 
-/// Every method of the legacy era. Those of the modern one join with its adapter.
+/// Every method of the protocol, in both eras.
 pub static TABLE: &[Row] = &[
-    local("initialize"),
-    local("ping"),
-    row("tools/list", Subject::List(TOOLS)),
-    row("tools/call", Subject::Named(ItemKind::Tool, "name")),
-    row("prompts/list", Subject::List(PROMPTS)),
-    row("prompts/get", Subject::Named(ItemKind::Prompt, "name")),
-    row("resources/list", Subject::List(RESOURCES)),
-    row("resources/templates/list", Subject::List(TEMPLATES)),
-    row("resources/read", Subject::Named(ItemKind::Resource, "uri")),
-    row("resources/subscribe", Subject::Named(ItemKind::Resource, "uri")),
-    row("resources/unsubscribe", Subject::Named(ItemKind::Resource, "uri")),
-    row("completion/complete", Subject::Reference),
-    row("logging/setLevel", Subject::None),
-    row("tasks/list", Subject::List(TASKS)),
-    row("tasks/get", Subject::Named(ItemKind::Task, "taskId")),
-    row("tasks/result", Subject::Named(ItemKind::Task, "taskId")),
-    row("tasks/cancel", Subject::Named(ItemKind::Task, "taskId")),
+    local("initialize", Eras::Legacy),
+    local("ping", Eras::Legacy),
+    local("server/discover", Eras::Modern),
+    row("tools/list", Eras::Both, Subject::List(TOOLS)),
+    row("tools/call", Eras::Both, Subject::Named(ItemKind::Tool, "name")),
+    row("prompts/list", Eras::Both, Subject::List(PROMPTS)),
+    row("prompts/get", Eras::Both, Subject::Named(ItemKind::Prompt, "name")),
+    row("resources/list", Eras::Both, Subject::List(RESOURCES)),
+    row("resources/templates/list", Eras::Both, Subject::List(TEMPLATES)),
+    row("resources/read", Eras::Both, Subject::Named(ItemKind::Resource, "uri")),
+    row("resources/subscribe", Eras::Legacy, Subject::Named(ItemKind::Resource, "uri")),
+    row("resources/unsubscribe", Eras::Legacy, Subject::Named(ItemKind::Resource, "uri")),
+    row("completion/complete", Eras::Both, Subject::Reference),
+    row("logging/setLevel", Eras::Legacy, Subject::None),
+    row("tasks/list", Eras::Legacy, Subject::List(TASKS)),
+    row("tasks/get", Eras::Both, Subject::Named(ItemKind::Task, "taskId")),
+    row("tasks/result", Eras::Legacy, Subject::Named(ItemKind::Task, "taskId")),
+    row("tasks/cancel", Eras::Both, Subject::Named(ItemKind::Task, "taskId")),
+    row("tasks/update", Eras::Modern, Subject::Named(ItemKind::Task, "taskId")),
+    row("subscriptions/listen", Eras::Modern, Subject::Listen),
 ];
 
 /// Stands for every method that is not in the table: forwarded where no `access` filter judges the
 /// server, refused where one does, because nobody could say what it reaches.
-pub static UNKNOWN: Row = row("*", Subject::None);
+pub static UNKNOWN: Row = row("*", Eras::Both, Subject::None);
 
 /// What a message without an id may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,6 +168,7 @@ pub fn kinds_of(row: &Row) -> &'static [ItemKind] {
     match row.subject {
         Subject::None => &[],
         Subject::Reference => &[Prompt, Resource, ResourceTemplate],
+        Subject::Listen => &[Resource, Task],
         Subject::List(List { kind, .. }) | Subject::Named(kind, _) => match kind {
             Tool => &[Tool],
             Prompt => &[Prompt],
@@ -155,7 +183,7 @@ pub fn kinds_of(row: &Row) -> &'static [ItemKind] {
 /// about nothing in particular; an error text where the name that must be there is not.
 pub fn named(row: &Row, request: &Message) -> Result<Option<(ItemKind, String)>, &'static str> {
     match row.subject {
-        Subject::None | Subject::List(_) => Ok(None),
+        Subject::None | Subject::List(_) | Subject::Listen => Ok(None),
         Subject::Named(kind, param) => match request.param_text(param) {
             Some(name) => Ok(Some((kind, name.into_owned()))),
             None => Err(match param {

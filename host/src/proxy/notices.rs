@@ -32,9 +32,9 @@ pub(super) struct Screened {
 enum Source {
     /// Those that the call began with.
     Call(Arc<Chain>),
-    /// The current ones at every message: a session outlives many generations. Weak, because the
-    /// gateway's connections hold this.
-    Session(Weak<Gateway>),
+    /// The current ones at every message: it outlives many generations. Weak, because the gateway's
+    /// connections hold this.
+    Lasting(Weak<Gateway>),
 }
 
 /// The call that everything on its downlink belongs to, once it is known what that one is about.
@@ -88,14 +88,14 @@ impl Screened {
         looks.then(|| Screened::new(client.clone(), server, Source::Call(chain.clone()), limit))
     }
 
-    /// The downlink of a session: what belongs to no call.
-    pub(super) fn of_session(
+    /// The downlink of a session (what belongs to no call), or of a subscription.
+    pub(super) fn lasting(
         client: Arc<dyn Downlink>,
         server: &Arc<str>,
         gateway: &Arc<Gateway>,
     ) -> Arc<Screened> {
         let limit = gateway.config().limits.stream_buffer_bytes;
-        Screened::new(client, server, Source::Session(Arc::downgrade(gateway)), limit)
+        Screened::new(client, server, Source::Lasting(Arc::downgrade(gateway)), limit)
     }
 
     fn new(client: Arc<dyn Downlink>, server: &Arc<str>, chain: Source, limit: usize) -> Arc<Screened> {
@@ -112,7 +112,12 @@ impl Screened {
 
     /// Says which call everything belongs to, before it goes up.
     pub(super) fn about(&self, call: &CallView, states: &States) {
-        let about = About { call: Arc::new(call.clone()), states: states.clone() };
+        let states = match self.chain {
+            Source::Call(_) => states.clone(),
+            // They are those of filters that may have been replaced, and go by place in the chain.
+            Source::Lasting(_) => States::none(),
+        };
+        let about = About { call: Arc::new(call.clone()), states };
         // A call goes up once; what would come second is the same call.
         let _ = self.queue.about.set(about);
     }
@@ -143,7 +148,7 @@ impl Screened {
     fn chain(&self) -> Option<Arc<Chain>> {
         match &self.chain {
             Source::Call(chain) => Some(chain.clone()),
-            Source::Session(gateway) => gateway.upgrade()?.snapshot().chain(&self.queue.server).cloned(),
+            Source::Lasting(gateway) => gateway.upgrade()?.snapshot().chain(&self.queue.server).cloned(),
         }
     }
 }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use crate::filter::{ItemKind, Outcome, Rejection};
 use crate::jsonrpc::{self, Message};
+use crate::protocol::errors;
 use crate::upstream::{LAST_WORDS, UpstreamError};
 
 /// The answer for a name that does not exist, or is hidden from this caller: the same bytes.
@@ -26,6 +27,22 @@ pub fn unknown(kind: ItemKind, name: &str) -> Outcome {
         Bytes::from(data)
     });
     failure(code, format!("{what}: {name}"), data)
+}
+
+/// The same for a client of the modern era: whatever is named, it is a wrong parameter.
+pub fn unknown_modern(kind: ItemKind, name: &str) -> Outcome {
+    match unknown(kind, name) {
+        Outcome::Failure(error) if kind == ItemKind::Resource => {
+            let data = jsonrpc::get(&error, "/data").map(Bytes::copy_from_slice);
+            failure(errors::INVALID_PARAMS, format!("Resource not found: {name}"), data)
+        }
+        outcome => outcome,
+    }
+}
+
+/// The answer for a modern request whose headers contradict its body.
+pub fn header_mismatch(what: &str) -> Outcome {
+    failure(errors::HEADER_MISMATCH, format!("Header mismatch: {what}"), None)
 }
 
 /// The answer for a method that is not served here.
@@ -50,7 +67,8 @@ pub fn upstream(error: &UpstreamError) -> Outcome {
         UpstreamError::NotStarted { .. } => "not-started",
         UpstreamError::Gone { may_have_run: true, .. } => "gone-may-have-run",
         UpstreamError::Gone { may_have_run: false, .. } => "gone",
-        UpstreamError::Unreachable { .. } => "unreachable",
+        UpstreamError::Unreachable { .. } | UpstreamError::NotServed { .. } => "unreachable",
+        UpstreamError::OtherEra { speaks, .. } => return other_era(error, speaks),
         UpstreamError::Timeout { .. } => "timeout",
         UpstreamError::Malformed { .. } => "malformed",
         UpstreamError::Busy { .. } => "busy",
@@ -59,12 +77,20 @@ pub fn upstream(error: &UpstreamError) -> Outcome {
     reason(for_client(error.clone()).to_string(), word)
 }
 
+/// The server cannot be spoken to in the revision of the client. Said with the code that makes modern
+/// clients choose another of the listed revisions (2026-07-28, versioning).
+fn other_era(error: &UpstreamError, speaks: &[String]) -> Outcome {
+    let data = serde_json::json!({ "supported": speaks, "reason": "other-era" }).to_string();
+    failure(errors::UNSUPPORTED_VERSION, error.to_string(), Some(data.into()))
+}
+
 /// The error without what the server wrote to stderr: that went to no filter, and may be about
 /// other clients.
 fn for_client(mut error: UpstreamError) -> UpstreamError {
     if let UpstreamError::NotStarted { reason, .. }
     | UpstreamError::Gone { reason, .. }
-    | UpstreamError::Unreachable { reason, .. } = &mut error
+    | UpstreamError::Unreachable { reason, .. }
+    | UpstreamError::NotServed { reason, .. } = &mut error
         && let Some(at) = reason.find(LAST_WORDS)
     {
         reason.truncate(at);

@@ -22,6 +22,7 @@ use super::wire::{Departure, Head, Origin, Parcel, Wire, lock};
 use super::{ExchangeDraft, Outgoing, UpstreamError};
 use crate::config::Server;
 use crate::jsonrpc::{Kind, Limits, Message, Source};
+use crate::protocol::{headers as names, versions};
 pub(super) use client::{HttpClient, client};
 use client::{Incomplete, Tracked, cause, empty, excerpt, whole};
 
@@ -92,6 +93,8 @@ struct Exchange<'a> {
     departure: Option<Arc<Departure>>,
     outgoing: &'a Arc<dyn Outgoing>,
     last_event: Option<&'a str>,
+    /// What the era wants.
+    headers: HeaderMap,
 }
 
 impl Http {
@@ -161,7 +164,9 @@ impl Wire for Http {
 
     fn established(&self, head: Option<&HeaderMap>, protocol_version: &str) {
         let mut session = lock(&self.0.session);
-        session.id = head.and_then(|headers| headers.get(SESSION)).cloned();
+        // A modern server that gives one out all the same does not get it back (2026-07-28, transports).
+        let given = head.filter(|_| versions::modern(protocol_version).is_none());
+        session.id = given.and_then(|headers| headers.get(SESSION)).cloned();
         if let Some(id) = &mut session.id {
             id.set_sensitive(true);
         }
@@ -170,6 +175,10 @@ impl Wire for Http {
 
     fn listen(&self, inbox: &Arc<Inbox>) {
         self.0.tracker.spawn_on(stream::listen(Arc::clone(&self.0), Arc::clone(inbox)), &self.0.runtime);
+    }
+
+    fn cancels_by_leaving(&self) -> bool {
+        self.0.is_modern()
     }
 
     fn close(&self) {
@@ -192,14 +201,22 @@ impl Wire for Http {
 
 impl<'a> Exchange<'a> {
     fn new(method: Method, purpose: &'static str, outgoing: &'a Arc<dyn Outgoing>) -> Exchange<'a> {
-        Exchange { method, purpose, body: None, departure: None, outgoing, last_event: None }
+        Exchange {
+            method,
+            purpose,
+            body: None,
+            departure: None,
+            outgoing,
+            last_event: None,
+            headers: HeaderMap::new(),
+        }
     }
 }
 
 impl Inner {
     /// Makes one exchange, up to the head of its answer.
     async fn exchange(&self, exchange: Exchange<'_>) -> Result<Response<Incoming>, UpstreamError> {
-        let Exchange { method, purpose, body, departure, outgoing, last_event } = exchange;
+        let Exchange { method, purpose, body, departure, outgoing, last_event, headers: of_era } = exchange;
         let name = match method {
             Method::GET => "GET",
             Method::DELETE => "DELETE",
@@ -215,6 +232,8 @@ impl Inner {
         for own in OWN {
             headers.remove(own);
         }
+        strip_mirrors(&mut headers);
+        put_all(&mut headers, of_era);
         headers.entry(USER_AGENT).or_insert(AGENT);
         let accept = if body.is_some() { "application/json, text/event-stream" } else { "text/event-stream" };
         headers.insert(ACCEPT, HeaderValue::from_static(accept));
@@ -236,7 +255,7 @@ impl Inner {
         self.client.request(request).await.map_err(|error| {
             let left = departure.is_none_or(|departure| departure.left());
             let why = cause(&error);
-            if error.is_connect() || !left || purpose == "initialize" {
+            if error.is_connect() || !left || matches!(purpose, "initialize" | "probe") {
                 self.unreachable(format!("{}: {why}", self.shown))
             } else {
                 self.gone(format!("broke the connection ({why})"), true)
@@ -244,12 +263,20 @@ impl Inner {
         })
     }
 
+    /// Whether the revision in use knows no sessions and no resumption.
+    fn is_modern(&self) -> bool {
+        let session = lock(&self.session);
+        let version = session.version.as_ref().and_then(|version| version.to_str().ok());
+        version.is_some_and(|version| versions::modern(version).is_some())
+    }
+
     async fn request(&self, parcel: Parcel, inbox: &Arc<Inbox>) -> Result<(), UpstreamError> {
-        let Parcel { id, message, purpose, departure, outgoing } = parcel;
+        let Parcel { id, message, purpose, departure, outgoing, headers } = parcel;
         let response = self
             .exchange(Exchange {
                 body: Some(message.frame()),
                 departure: Some(departure),
+                headers,
                 ..Exchange::new(Method::POST, purpose, &outgoing)
             })
             .await?;
@@ -305,6 +332,18 @@ impl Inner {
         }
         let text = excerpt(body).await;
         Err(self.refusal(purpose, None, parts.status, &parts.headers, &text))
+    }
+}
+
+/// Removes what mirrors the body in the modern era: it is made from the body, and from nothing else.
+fn strip_mirrors(headers: &mut HeaderMap) {
+    let mirrors = |name: &HeaderName| {
+        let name = name.as_str();
+        name == names::METHOD || name == names::NAME || name.starts_with(names::PARAM_PREFIX)
+    };
+    let found: Vec<HeaderName> = headers.keys().filter(|name| mirrors(name)).cloned().collect();
+    for name in found {
+        headers.remove(name);
     }
 }
 

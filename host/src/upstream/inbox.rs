@@ -18,6 +18,7 @@ use super::hub::Hub;
 use super::wire::{Head, Origin, Wire, lock};
 use super::{Outgoing, Owner, Reply, UpstreamError};
 use crate::jsonrpc::{Kind, Message, Violation};
+use crate::protocol::{meta, methods};
 use crate::proxy::Downlink;
 
 /// On a shared connection a server may still be at work on an abandoned call and ask something for
@@ -211,11 +212,23 @@ impl Inbox {
     fn notification(&self, origin: Origin, message: Message) {
         match message.method().unwrap_or_default() {
             "notifications/progress" => self.progress(&message),
-            "notifications/cancelled" => self.questions.void(message.param("requestId")),
+            methods::CANCELLED => self.cancelled(&message),
+            methods::ACKNOWLEDGED => match message.meta(meta::SUBSCRIPTION_ID).and_then(minted) {
+                // By the id, as a pipe has one stream for all (2026-07-28, subscriptions).
+                Some(id) if origin == Origin::Pipe || origin == Origin::Call(id) => {
+                    if let Some(entry) = self.call(id) {
+                        entry.notify(message);
+                    }
+                }
+                _ => {
+                    tracing::debug!(target: "server", server = &*self.server, "acknowledgement of nothing asked dropped")
+                }
+            },
             "notifications/tools/list_changed"
             | "notifications/prompts/list_changed"
             | "notifications/resources/list_changed"
-            | "notifications/resources/updated" => self.hub.tell_all(&message),
+            | "notifications/resources/updated"
+            | "notifications/tasks" => self.hub.tell_all(&message),
             "notifications/message" => match self.certain_call(origin) {
                 Some(entry) => entry.notify(message),
                 None => self.notice(origin, message),
@@ -230,6 +243,18 @@ impl Inbox {
         }
     }
 
+    /// A server takes back a question, or ends a subscription (2026-07-28, cancellation).
+    fn cancelled(&self, message: &Message) {
+        let id = message.param("requestId");
+        self.questions.void(id);
+        let subscription = id.and_then(minted).filter(|id| self.call(*id).is_some_and(|e| !e.for_client));
+        if let Some(id) = subscription {
+            let server = Arc::clone(&self.server);
+            let reason = "ended the subscription".to_owned();
+            self.fail_call(id, UpstreamError::Gone { server, reason, may_have_run: true });
+        }
+    }
+
     fn progress(&self, message: &Message) {
         // The token was minted as the request's own id. No other spelling of it counts.
         let entry = message.param("progressToken").and_then(minted).and_then(|id| self.call(id));
@@ -239,6 +264,11 @@ impl Inbox {
                 tracing::debug!(target: "server", server = &*self.server, "late or unasked progress dropped")
             }
         }
+    }
+
+    /// Tells everybody on the connection that something changed.
+    pub(super) fn tell_all(&self, notification: &Message) {
+        self.hub.tell_all(notification);
     }
 
     /// What belongs to no call: to the client, if there is only one it can be for.

@@ -19,9 +19,10 @@ use super::http::{Http, HttpClient, client};
 use super::hub::Hub;
 use super::inbox::Inbox;
 use super::wire::{Wire, lock};
-use super::{Connection, Hello, Lease, Outgoing, Owner, UpstreamError, legacy, stdio};
+use super::{Connection, Hello, Lease, Outgoing, Owner, UpstreamError, legacy, modern, stdio};
 use crate::config::{Config, Server};
 use crate::jsonrpc::Limits;
+use crate::protocol::versions;
 
 /// A server that may be tried again this soon is waited for instead of refused.
 const SOON: Duration = Duration::from_secs(1);
@@ -47,7 +48,8 @@ struct Pool {
     shutdown: CancellationToken,
 }
 
-type Key = (Arc<str>, Owner);
+/// Server, owner, and whether the client is a modern one: its connection is another.
+type Key = (Arc<str>, Owner, bool);
 
 /// What all connections to one server share.
 struct Upstream {
@@ -55,6 +57,15 @@ struct Upstream {
     gate: Arc<Gate>,
     children: Arc<Semaphore>,
     backoff: Mutex<Backoff>,
+    /// Until when the server is taken for one of the legacy era without being asked again, and what it
+    /// speaks. A server that was upgraded still answers as before, so the verdict must end.
+    verdict: Mutex<Option<(Instant, Vec<String>)>>,
+}
+
+impl Upstream {
+    fn legacy_only(&self, now: Instant) -> Option<Vec<String>> {
+        lock(&self.verdict).as_ref().filter(|(until, _)| now < *until).map(|(_, speaks)| speaks.clone())
+    }
 }
 
 type Opened = Result<Arc<dyn Connection>, UpstreamError>;
@@ -84,6 +95,7 @@ impl Upstreams {
                 )),
                 children: Arc::new(Semaphore::new(limits.children_per_server as usize)),
                 backoff: Mutex::default(),
+                verdict: Mutex::default(),
             };
             (name, Arc::new(upstream))
         });
@@ -140,7 +152,7 @@ impl Pool {
         if self.shutdown.is_cancelled() {
             return Err(unusable("Lockgate is shutting down"));
         }
-        let key = (Arc::clone(&hello.server), hello.owner.clone());
+        let key = (Arc::clone(&hello.server), hello.owner.clone(), hello.params.is_none());
         let (slot, number, over) = {
             let mut slots = lock(&self.slots);
             let (slot, number, over) = match slots.get(&key) {
@@ -241,7 +253,7 @@ struct Attempt {
     upstream: Arc<Upstream>,
     key: Key,
     /// The first asker's: whoever joins takes the server as it is.
-    params: Bytes,
+    params: Option<Bytes>,
     outgoing: Arc<dyn Outgoing>,
     hub: Arc<Hub>,
     stop: CancellationToken,
@@ -264,7 +276,12 @@ impl Attempt {
                 // A limit and a filter say nothing about the server, and one principal's credentials
                 // nothing about another's.
                 let servers_fault = self.upstream.config.command.is_some()
-                    && !matches!(error, UpstreamError::Busy { .. } | UpstreamError::Refused { .. });
+                    && !matches!(
+                        error,
+                        UpstreamError::Busy { .. }
+                            | UpstreamError::Refused { .. }
+                            | UpstreamError::OtherEra { .. }
+                    );
                 if servers_fault {
                     lock(&self.upstream.backoff).failed(Instant::now(), reason(&error));
                 }
@@ -280,6 +297,8 @@ impl Attempt {
     async fn watch(self, connection: Arc<dyn Connection>, inbox: Arc<Inbox>) {
         let began = Instant::now();
         tokio::select! {
+            // What is let go of ends as well, and that is no failure of the server.
+            biased;
             () = self.stop.cancelled() => {}
             () = inbox.ended.cancelled() => {
                 if let (Some(end), Some(_)) = (inbox.closed(), &self.upstream.config.command) {
@@ -313,7 +332,12 @@ impl Attempt {
     }
 
     async fn open(&self) -> Result<(Arc<dyn Connection>, Arc<Inbox>), UpstreamError> {
-        let Attempt { pool, upstream, key: (server, owner), params, outgoing, hub, stop } = self;
+        let Attempt { pool, upstream, key: (server, owner, _), params, outgoing, hub, stop } = self;
+        if params.is_none()
+            && let Some(speaks) = upstream.legacy_only(Instant::now())
+        {
+            return Err(UpstreamError::OtherEra { server: Arc::clone(server), speaks });
+        }
         let limits = &pool.config.limits;
         let stop = stop.child_token();
         let question_time = Duration::from_secs(limits.call_seconds);
@@ -343,19 +367,50 @@ impl Attempt {
         let patience = Duration::from_secs(seconds);
         let gate = Arc::clone(&upstream.gate);
         let outgoing = Arc::clone(outgoing);
-        let opened = legacy::open(Arc::clone(&inbox), wire, gate, params, outgoing, patience).await;
-        let session = opened.map_err(|error| match error {
+        let opened: Result<Arc<dyn Connection>, _> = match params {
+            Some(params) => legacy::open(Arc::clone(&inbox), wire, gate, params, outgoing, patience)
+                .await
+                .map(|session| Arc::new(session) as Arc<dyn Connection>),
+            None => {
+                let parts = modern::Parts { inbox: Arc::clone(&inbox), wire, gate, outgoing };
+                self.open_modern(parts, patience).await
+            }
+        };
+        let connection = opened.map_err(|error| match error {
             // It never came to a call: what ended is the start.
             UpstreamError::Gone { server, reason, .. } if upstream.config.command.is_some() => {
                 UpstreamError::NotStarted { server, reason: format!("it {reason}") }
             }
             error => error,
         })?;
-        Ok((Arc::new(session), inbox))
+        Ok((connection, inbox))
+    }
+
+    async fn open_modern(
+        &self,
+        parts: modern::Parts,
+        patience: Duration,
+    ) -> Result<Arc<dyn Connection>, UpstreamError> {
+        let Attempt { pool, upstream, key: (server, ..), .. } = self;
+        let pipe = upstream.config.command.is_some();
+        let patience = if pipe { Duration::from_secs(pool.config.limits.probe_seconds) } else { patience };
+        let speaks = match modern::open(parts, patience, pipe).await? {
+            modern::Probed::Modern(connection) => return Ok(Arc::new(connection)),
+            modern::Probed::Legacy { certain, speaks } => {
+                let speaks =
+                    if speaks.is_empty() { versions::LEGACY.map(str::to_owned).to_vec() } else { speaks };
+                if certain {
+                    let lifetime = Duration::from_secs(pool.config.limits.verdict_seconds);
+                    *lock(&upstream.verdict) = Some((Instant::now() + lifetime, speaks.clone()));
+                }
+                speaks
+            }
+        };
+        Err(UpstreamError::OtherEra { server: Arc::clone(server), speaks })
     }
 
     async fn start_child(&self, stop: CancellationToken) -> Result<stdio::Started, UpstreamError> {
-        let Attempt { pool, upstream, key: (server, _), .. } = self;
+        let Attempt { pool, upstream, key: (server, ..), .. } = self;
         let busy = |limit| UpstreamError::Busy { server: Arc::clone(server), limit };
         let of_server = Arc::clone(&upstream.children).try_acquire_owned();
         let of_server = of_server.map_err(|_| busy("limits.children_per_server"))?;
@@ -371,9 +426,9 @@ impl Attempt {
 /// What an error says besides the server's name.
 fn reason(error: &UpstreamError) -> String {
     match error {
-        UpstreamError::NotStarted { reason, .. } | UpstreamError::Unreachable { reason, .. } => {
-            reason.clone()
-        }
+        UpstreamError::NotStarted { reason, .. }
+        | UpstreamError::Unreachable { reason, .. }
+        | UpstreamError::NotServed { reason, .. } => reason.clone(),
         UpstreamError::Gone { reason, .. } => format!("it {reason}"),
         other => other.to_string(),
     }

@@ -36,6 +36,11 @@ pub(super) trait Wire: Send + Sync + 'static {
     /// The handshake is complete: opens whatever brings in messages that belong to no call.
     fn listen(&self, inbox: &Arc<Inbox>);
 
+    /// Whether letting go of a request tells the server that it is cancelled (2026-07-28 over HTTP).
+    fn cancels_by_leaving(&self) -> bool {
+        false
+    }
+
     /// Ends it, and what is behind it. Returns at once; the end itself takes its grace period.
     fn close(&self);
 }
@@ -52,6 +57,8 @@ pub(super) struct Parcel {
     pub(super) departure: Arc<Departure>,
     /// The filters of its HTTP exchanges.
     pub(super) outgoing: Arc<dyn Outgoing>,
+    /// Headers that the era wants of its HTTP exchange (`Mcp-Method`, …). Filters cannot change them.
+    pub(super) headers: http::HeaderMap,
 }
 
 /// Where a message came from, and so to whom it may belong.

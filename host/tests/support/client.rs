@@ -71,13 +71,15 @@ impl Client {
     /// The same with further headers on every request.
     pub fn open_with(address: SocketAddr, server: &str, headers: Headers) -> Client {
         let mut client = Client::unopened(address, server, headers);
-        let params = json!({
-            "protocolVersion": "2025-11-25",
-            "capabilities": { "sampling": {}, "elicitation": {}, "roots": { "listChanged": true } },
-            "clientInfo": { "name": "raw", "version": "0" }
-        });
-        let answer = client.initialize(params);
-        answer.result();
+        client.initialize(full()).result();
+        client
+    }
+
+    /// The same at any path.
+    pub fn open_at(address: SocketAddr, path: &str) -> Client {
+        let mut client = Client::unopened(address, "", Headers::new());
+        path.clone_into(&mut client.path);
+        client.initialize(full()).result();
         client
     }
 
@@ -230,6 +232,15 @@ impl Client {
         }
         headers
     }
+}
+
+/// `params` of `initialize` for a client that can do everything.
+pub fn full() -> Value {
+    json!({
+        "protocolVersion": "2025-11-25",
+        "capabilities": { "sampling": {}, "elicitation": {}, "roots": { "listChanged": true } },
+        "clientInfo": { "name": "raw", "version": "0" }
+    })
 }
 
 impl Pending {

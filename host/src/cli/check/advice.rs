@@ -1,7 +1,7 @@
 //! What to do about a server that does not work.
 
 use super::super::probe::NO_ANSWER;
-use super::super::serve::missing_command;
+use super::super::service::missing_command;
 use crate::config::Server;
 
 /// One or two sentences on what to do, from the configuration and the error.

@@ -16,6 +16,7 @@ use crate::plugin::watch::{Look, Trigger, Watch};
 /// What reloading works on.
 pub struct Reloading {
     pub gateway: Arc<Gateway>,
+    pub built_in: Vec<Arc<Placed>>,
     pub plugins: Arc<Plugins>,
     pub loaded: Arc<Loaded>,
     pub degraded: Arc<Mutex<bool>>,
@@ -59,8 +60,9 @@ impl Reloading {
                     tell(&assembly.notices);
                     *self.degraded.lock().unwrap_or_else(PoisonError::into_inner) =
                         is_degraded(&assembly.statuses);
-                    if !same(self.gateway.snapshot().filters(), &assembly.filters) {
-                        let generation = self.gateway.swap(Arc::new(config.clone()), assembly.filters);
+                    let filters = [self.built_in.as_slice(), &assembly.filters].concat();
+                    if !same(self.gateway.snapshot().filters(), &filters) {
+                        let generation = self.gateway.swap(Arc::new(config.clone()), filters);
                         tracing::info!(generation, "filters are in service");
                     }
                     if let Some(pause) = assembly.look_again_in {

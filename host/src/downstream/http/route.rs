@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Method, Request, StatusCode};
 use hyper::body::Incoming;
 
+use super::entrance::{self, Entrance};
 use super::{Accepts, Connection, HttpFront, Reply, body, guard, head, reply};
 use crate::downstream::era::{self, Era};
 use crate::downstream::legacy::{self, Posted, Visitor};
@@ -41,24 +42,8 @@ impl HttpFront {
         if let Some(health) = self.health(path, &head.method) {
             return Ok(health);
         }
-        let server = path
-            .strip_prefix('/')
-            .and_then(|path| path.strip_suffix("/mcp"))
-            .filter(|name| !name.is_empty() && !name.contains('/'))
-            .ok_or_else(|| {
-                reply::refuse(
-                    StatusCode::NOT_FOUND,
-                    "nothing is served here; MCP servers are at `/{server}/mcp`",
-                )
-            })?;
-        let server: Arc<str> = match config.servers.get_key_value(server) {
-            Some((name, server)) if !server.disabled => name.as_str().into(),
-            _ => {
-                return Err(
-                    reply::refuse(StatusCode::NOT_FOUND, "no server of that name is served here").into()
-                );
-            }
-        };
+        let Entrance { server, .. } = entrance::find(path, &config, self.bare.as_ref())
+            .map_err(|text| reply::refuse(StatusCode::NOT_FOUND, text))?;
         const UNACCEPTABLE: &str = "`Accept` must list `application/json` and `text/event-stream`";
         let unacceptable = || reply::refuse(StatusCode::NOT_ACCEPTABLE, UNACCEPTABLE);
         let accepts = match head.method {

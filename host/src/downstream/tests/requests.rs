@@ -198,7 +198,7 @@ async fn protocol_versions_that_are_not_spoken_are_refused() {
     let site = Site::new().await;
     let session = site.initialize(&[]).await;
     let id = ("Mcp-Session-Id", session.as_str());
-    for version in ["2024-11-04", "2026-07-28", "1", "2025-11-25 2"] {
+    for version in ["2024-11-04", "2026-07-29", "1", "2025-11-25 2"] {
         let headers = [id, ("MCP-Protocol-Version", version)];
         let answer = site.post(&headers, &call("1", "echo")).await;
         assert_eq!((answer.status, answer.code()), (400, -32022), "{version}");

@@ -314,7 +314,7 @@ fn a_task_is_followed_only_by_filters_that_see_its_result() {
             parts.matches.methods = owned(methods);
             parts.matches.names = owned(names);
         });
-        chain(vec![filter]).follows_task(Some("export_all"))
+        chain(vec![filter]).follows_task(Some("export_all"), "tasks/result")
     };
     assert!(follows(&[], &[]));
     assert!(follows(&["tools/call", "tasks/*"], &[]));

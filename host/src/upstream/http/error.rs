@@ -62,6 +62,31 @@ impl Inner {
             }
             return self.gone(reason, false);
         }
+        let error = self.refused_with(purpose, status, headers, text);
+        match error {
+            // Before anything is agreed on, an answer is evidence of what is there.
+            UpstreamError::Unreachable { server, reason }
+                if matches!(purpose, "initialize" | "probe")
+                    && !status.is_server_error()
+                    && !matches!(
+                        status,
+                        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS
+                    ) =>
+            {
+                UpstreamError::NotServed { server, status: code, reason }
+            }
+            error => error,
+        }
+    }
+
+    fn refused_with(
+        &self,
+        purpose: &'static str,
+        status: StatusCode,
+        headers: &HeaderMap,
+        text: &str,
+    ) -> UpstreamError {
+        let code = status.as_u16();
         let said = said(text);
         let url = &self.shown;
         if status.is_redirection() {

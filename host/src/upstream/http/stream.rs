@@ -65,7 +65,8 @@ pub(super) async fn answer(
             }
         }
         attempts += 1;
-        let Some(last_event) = cursor.last_event.as_deref().filter(|_| attempts <= ATTEMPTS) else {
+        let resumable = attempts <= ATTEMPTS && !http.is_modern();
+        let Some(last_event) = cursor.last_event.as_deref().filter(|_| resumable) else {
             return Err(http.gone(format!("{why} before the answer"), true));
         };
         let wait = cursor.retry.unwrap_or(RETRY).min(MOST_RETRY);

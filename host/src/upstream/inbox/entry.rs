@@ -45,6 +45,7 @@ impl Entry {
         id: u64,
         token: Option<Bytes>,
         downlink: Option<Arc<dyn Downlink>>,
+        for_client: bool,
         outgoing: Arc<dyn Outgoing>,
     ) -> (Arc<Entry>, Waiter) {
         let (answer, answered) = oneshot::channel();
@@ -54,7 +55,7 @@ impl Entry {
             over: CancellationToken::new(),
             departure: Arc::default(),
             outgoing,
-            for_client: downlink.is_some(),
+            for_client,
             token,
             downlink: Mutex::new(downlink),
             answer: Mutex::new(Some(answer)),

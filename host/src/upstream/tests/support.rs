@@ -145,7 +145,7 @@ pub(super) fn hello(owner: Owner, downlink: Arc<dyn Downlink>) -> Hello {
     Hello {
         server: "s".into(),
         owner,
-        params: Bytes::from_static(INIT.as_bytes()),
+        params: Some(Bytes::from_static(INIT.as_bytes())),
         downlink,
         outgoing: outgoing(),
     }
@@ -178,6 +178,7 @@ pub(super) fn tool(name: &str, arguments: &str, downlink: Arc<dyn Downlink>) -> 
         deadline: now + LONG,
         hard_deadline: now + LONG,
         outgoing: outgoing(),
+        definition: None,
     }
 }
 

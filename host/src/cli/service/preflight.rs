@@ -7,9 +7,13 @@ use std::time::Duration;
 use anyhow::bail;
 use futures_util::future::join_all;
 
-use super::super::probe::probe;
+use super::super::probe::{NO_ANSWER, probe};
 use super::super::stack::Stack;
 use crate::config::{Loaded, Server};
+use crate::upstream::LAST_WORDS;
+
+/// A start that takes longer is spoken of: nobody should wonder whether anything happens.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Connects to servers with `required: true`, and warns of commands that cannot be started. Other
 /// servers are connected to when somebody asks for them.
@@ -35,11 +39,50 @@ pub async fn check(loaded: &Loaded, stack: &Stack) -> anyhow::Result<()> {
     bail!("{}\n  it is `required`: repair it, or remove `required` to serve the others", broken.join("\n"))
 }
 
+/// Connects to the one server of a command that serves nothing else, as its clients will, and lets
+/// go of it again.
+///
+/// # Errors
+/// It does not work: why, with the last lines it wrote to stderr, and what to do.
+pub async fn insist(loaded: &Loaded, stack: &Stack, server: &str) -> anyhow::Result<()> {
+    let Some(configured) = loaded.config.servers.get(server) else { bail!("there is no server `{server}`") };
+    // A look at the files says it better than what an attempt to start would.
+    if let Some(problem) = missing_command(configured) {
+        bail!("cannot start `{}`: {problem}\n  install it, or give its full path", program(configured));
+    }
+    let timeout = Duration::from_secs(loaded.config.limits.call_seconds);
+    let probing = probe(stack.upstreams(), Arc::from(server), stack.outgoing(server), timeout);
+    tokio::pin!(probing);
+    let found = tokio::select! {
+        found = &mut probing => found,
+        () = tokio::time::sleep(PATIENCE) => {
+            tracing::info!("waiting up to {timeout:?} for server `{server}` to start (it may have to be downloaded first)");
+            probing.await
+        }
+    };
+    match found {
+        Ok(_) => Ok(()),
+        Err(problem) if problem.contains(NO_ANSWER) => bail!(
+            "`{}` is no MCP server: it sends back what it is sent\n  correct the command and its arguments",
+            program(configured)
+        ),
+        Err(problem) => match problem.split_once(LAST_WORDS) {
+            Some((what, words)) => bail!("{what}; the last it said:\n  {}", words.replace(" | ", "\n  ")),
+            None => Err(anyhow::anyhow!(problem)),
+        },
+    }
+}
+
+fn program(server: &Server) -> &str {
+    server.command.as_deref().unwrap_or_default()
+}
+
 /// Why a server's command cannot be started, as far as a look at the files tells.
 pub fn missing_command(server: &Server) -> Option<String> {
     let command = server.command.as_deref()?;
     if command.contains('/') {
-        let path = Path::new(command);
+        // Relative to where it will run.
+        let path = server.cwd.as_deref().unwrap_or(Path::new("")).join(command);
         return match std::fs::metadata(path) {
             Err(e) => Some(format!("{command}: {}", crate::config::expand::plain(&e))),
             Ok(meta) if !meta.is_file() => Some(format!("{command} is no file")),

@@ -42,7 +42,7 @@ impl Port {
 }
 
 fn refused(address: SocketAddr, error: &io::Error) -> anyhow::Error {
-    let help = "take another one with `--listen 127.0.0.1:0` (any free port), or set `listen`";
+    let help = "take another one with `--listen 127.0.0.1:0` (any free port)";
     match error.kind() {
         io::ErrorKind::AddrInUse => {
             let holder = holder(address.port()).map(|who| format!(" by {who}")).unwrap_or_default();

@@ -1,0 +1,89 @@
+//! From the path of a request to the server that is served there, and the door it is spoken to at.
+
+use std::sync::Arc;
+
+use crate::config::Config;
+
+/// Where a request wants to go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entrance {
+    /// The server; it is configured and not disabled.
+    pub server: Arc<str>,
+    /// How it is spoken to there.
+    pub door: Door,
+}
+
+/// What is spoken at a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// Streamable HTTP, all revisions: `/{server}/mcp`, or `/{server}/stream` for those used to that.
+    Mcp,
+}
+
+impl Door {
+    fn named(name: &str) -> Option<Door> {
+        match name {
+            "mcp" | "stream" => Some(Door::Mcp),
+            _ => None,
+        }
+    }
+}
+
+/// The entrance that a path is. `bare` is the one server of a process that has no other: its doors
+/// are at `/mcp` and so on as well, and under its own name. The error is for the client.
+pub(super) fn find(path: &str, config: &Config, bare: Option<&Arc<str>>) -> Result<Entrance, &'static str> {
+    let segments: Vec<&str> = path.strip_prefix('/').unwrap_or_default().split('/').collect();
+    let found = match (segments.as_slice(), bare) {
+        ([door], Some(bare)) => Some(&**bare).zip(Door::named(door)),
+        ([name, door], _) if !name.is_empty() => Some(*name).zip(Door::named(door)),
+        _ => None,
+    };
+    let Some((name, door)) = found else {
+        return Err(match bare {
+            Some(_) => "nothing is served here; the MCP server is at `/mcp`",
+            None => "nothing is served here; MCP servers are at `/{server}/mcp`",
+        });
+    };
+    match config.servers.get_key_value(name) {
+        Some((name, server)) if !server.disabled => Ok(Entrance { server: name.as_str().into(), door }),
+        _ => Err("no server of that name is served here"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Server;
+
+    #[test]
+    fn paths_lead_to_servers_that_are_served() {
+        let mut config = Config::default();
+        config.servers.insert("notes".into(), Server::default());
+        config.servers.insert("off".into(), Server { disabled: true, ..Server::default() });
+        let bare: Arc<str> = "notes".into();
+        for (path, alone, found) in [
+            ("/notes/mcp", false, Some(Door::Mcp)),
+            ("/notes/mcp", true, Some(Door::Mcp)),
+            ("/notes/stream", false, Some(Door::Mcp)),
+            ("/mcp", true, Some(Door::Mcp)),
+            ("/stream", true, Some(Door::Mcp)),
+            ("/mcp", false, None),
+            ("/off/mcp", false, None),
+            ("/nots/mcp", true, None),
+            ("//mcp", true, None),
+            ("/mcp/", true, None),
+            ("/notes/mcp/", false, None),
+            ("/notes/MCP", false, None),
+            ("/notes", false, None),
+            ("/notes", true, None),
+            ("mcp", true, None),
+            ("/", true, None),
+            ("", true, None),
+            ("*", true, None),
+        ] {
+            let entrance = find(path, &config, Some(&bare).filter(|_| alone));
+            let expected = found.map(|door| Entrance { server: bare.clone(), door });
+            assert_eq!(entrance.ok(), expected, "{path}");
+        }
+    }
+}
