@@ -1,6 +1,7 @@
 //! The phases of a call, in order. No wasm, no transport and no era in here.
 
 mod call;
+mod cursors;
 mod definitions;
 mod link;
 mod list;

@@ -12,7 +12,7 @@ use super::link::{CallScope, Link};
 use super::methods::{self, Row, Subject};
 use super::notices::{Closing, Screened};
 use super::outgoing::Filtered;
-use super::{Downlink, Snapshot, rescue};
+use super::{Downlink, Snapshot, cursors, rescue};
 use crate::filter::chain::{Chain, States, Up};
 use crate::filter::{CallView, Caller, Item, ItemKind, Outcome};
 use crate::jsonrpc::{self, Document, Kind, Limits, Message};
@@ -226,6 +226,9 @@ impl Run<'_> {
                 "`task`: a filter that looks at what this tool returns could not; call it without",
             ));
         }
+        if matches!(row.subject, Subject::List(_)) {
+            self.request = cursors::open(self.link, &self.caller, self.request.clone())?;
+        }
         // Before it is sent: what it asks for may come before its answer is looked at.
         let subscribed = self.link.subscribe(&self.method, &self.request);
         let sent = self.send(self.request.clone(), Some(Arc::new(view.clone())), definition).await;
@@ -237,6 +240,7 @@ impl Run<'_> {
         let mut reply = sent?;
         if let Subject::List(list) = row.subject {
             reply = self.shape_list(list, reply).await?;
+            reply = cursors::seal(self.link, &self.caller, &self.method, reply)?;
         }
         if let Some((status, headers)) = &reply.head {
             view.upstream_status = Some(*status);

@@ -66,7 +66,7 @@ pub struct CallScope {
 pub struct Link {
     pub(super) gateway: Arc<Gateway>,
     pub(super) server: Arc<str>,
-    owner: Owner,
+    pub(super) owner: Owner,
     /// Of `initialize`; none for a link of the modern era.
     params: Option<Bytes>,
     opener: Arc<Caller>,
