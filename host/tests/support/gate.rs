@@ -21,6 +21,7 @@ pub struct Setup {
     limits: Map<String, Value>,
     auto_attach: bool,
     environment: Vec<(String, String)>,
+    further: Map<String, Value>,
 }
 
 /// A running Lockgate.
@@ -46,7 +47,14 @@ impl Setup {
             limits: Map::new(),
             auto_attach: false,
             environment: Vec::new(),
+            further: Map::new(),
         }
+    }
+
+    /// One more key at the top.
+    pub fn with_key(mut self, key: &str, value: Value) -> Setup {
+        self.further.insert(key.to_owned(), value);
+        self
     }
 
     /// A configuration with one fixture server, `fx`.
@@ -133,13 +141,14 @@ impl Setup {
 
     /// Writes the configuration and returns its path.
     pub fn write(&self) -> PathBuf {
-        let config = json!({
+        let mut config = json!({
             "servers": self.servers,
             "filters": self.filters,
             "secrets": self.secrets,
             "limits": self.limits,
             "plugins": { "dir": "plugins", "auto_attach": self.auto_attach, "cache_dir": paths::compile_cache() }
         });
+        config.as_object_mut().unwrap().extend(self.further.clone());
         let path = self.folder.path().join("lockgate.json");
         std::fs::write(&path, serde_json::to_vec_pretty(&config).unwrap()).unwrap();
         path
