@@ -30,7 +30,8 @@ impl Config {
     /// The servers behind a name that is no server's: all that are not disabled behind [`MERGED`], in
     /// the order of their names.
     pub fn members(&self, name: &str) -> Option<Vec<&str>> {
-        let all = || self.servers.iter().filter(|(_, server)| !server.disabled).map(|(name, _)| name.as_str());
+        let all =
+            || self.servers.iter().filter(|(_, server)| !server.disabled).map(|(name, _)| name.as_str());
         (name == MERGED).then(|| all().collect())
     }
 

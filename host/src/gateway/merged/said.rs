@@ -56,7 +56,8 @@ impl Merged {
         }
         let parsed = parse(&said);
         let ttl = parsed.iter().map(|(_, said)| said["ttlMs"].as_u64().unwrap_or(0)).min().unwrap_or(0);
-        let public = parsed.iter().all(|(_, said)| said["cacheScope"] == "public") && said.len() == self.parts.len();
+        let public =
+            parsed.iter().all(|(_, said)| said["cacheScope"] == "public") && said.len() == self.parts.len();
         let mut result = json!({
             "resultType": "complete",
             "supportedVersions": versions::MODERN,
