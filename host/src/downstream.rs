@@ -4,6 +4,7 @@
 //! era's adapter ([`legacy`], [`modern`]) turns it into a call, in the legacy era within a [`session`], and [`endpoint`] is what
 //! the calls go to. Back to the client it goes through a [`downlink`] and an [`outlet`].
 
+pub mod conversation;
 pub mod downlink;
 pub mod endpoint;
 pub mod era;
@@ -11,6 +12,7 @@ pub mod http;
 pub mod legacy;
 pub mod modern;
 pub mod outlet;
+pub mod pipe;
 pub mod questions;
 pub mod registry;
 pub mod session;

@@ -14,45 +14,15 @@ use std::sync::OnceLock;
 
 use serde_json::json;
 use support::child::Watched;
+use support::install::{self, step};
 use support::{Setup, paths};
-
-const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/sdk");
-
-/// Runs a step of the installation; fails the test with what it said.
-fn step(command: &mut Command, hint: &str) {
-    let output = command.stdin(Stdio::null()).output();
-    let output = output.unwrap_or_else(|error| panic!("{command:?} cannot be started ({error}); {hint}"));
-    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-    assert!(output.status.success(), "{command:?} failed; {hint}\n{said}");
-}
-
-/// Installs once per content of the given file; the folder is begun anew whenever that changes.
-fn installed(folder: &str, pins: &str, install: impl FnOnce(&Path)) -> PathBuf {
-    let folder = paths::target().join(folder);
-    let (stamp, wanted) = (folder.join("installed"), std::fs::read(Path::new(SOURCES).join(pins)).unwrap());
-    if std::fs::read(&stamp).ok().as_ref() != Some(&wanted) {
-        let _ = std::fs::remove_dir_all(&folder);
-        std::fs::create_dir_all(&folder).unwrap();
-        install(&folder);
-        std::fs::write(&stamp, wanted).unwrap();
-    }
-    folder
-}
 
 /// The folder with the TypeScript client and server-everything.
 fn node() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
-        let hint = "the SDK tests need Node.js 20 or later with npm";
-        step(Command::new("node").arg("--version"), hint);
-        let folder = installed("sdk-node", "package-lock.json", |folder| {
-            for file in ["package.json", "package-lock.json"] {
-                std::fs::copy(Path::new(SOURCES).join(file), folder.join(file)).unwrap();
-            }
-            step(Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(folder), hint);
-        });
-        // Beside its dependencies, because that is where Node looks for them.
-        std::fs::copy(Path::new(SOURCES).join("suite.mjs"), folder.join("suite.mjs")).unwrap();
+        let folder = install::npm("sdk-node", "sdk");
+        install::beside(&folder, "sdk", &["suite.mjs"]);
         folder
     })
 }
@@ -66,11 +36,12 @@ fn python() -> &'static Path {
     static INTERPRETER: OnceLock<PathBuf> = OnceLock::new();
     INTERPRETER.get_or_init(|| {
         let hint = "the SDK tests need Python 3.10 or later with venv and pip";
-        let folder = installed("sdk-python", "requirements.txt", |folder| {
+        let pins = install::sources().join("sdk/requirements.txt");
+        let folder = install::installed("sdk-python", &pins, |folder| {
             step(Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder), hint);
             let mut pip = Command::new(folder.join("bin/pip"));
             pip.args(["install", "--quiet", "--disable-pip-version-check", "--requirement"]);
-            step(pip.arg(Path::new(SOURCES).join("requirements.txt")), hint);
+            step(pip.arg(&pins), hint);
         });
         folder.join("bin/python")
     })
@@ -84,7 +55,7 @@ fn typescript() -> Command {
 
 fn pythonic() -> Command {
     let mut command = Command::new(python());
-    command.arg(Path::new(SOURCES).join("suite.py")).arg("--everything").arg(everything());
+    command.arg(install::sources().join("sdk/suite.py")).arg("--everything").arg(everything());
     command
 }
 

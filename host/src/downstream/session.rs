@@ -30,7 +30,7 @@ use crate::proxy::Opening;
 pub struct Applicant {
     /// The server.
     pub server: Arc<str>,
-    /// `stdio` or `streamable-http`.
+    /// `streamable-http`, `sse`, `stdio` or `websocket`.
     pub transport: &'static str,
     /// None on stdio and where nothing authenticates.
     pub principal: Option<Arc<Principal>>,

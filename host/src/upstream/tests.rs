@@ -2,7 +2,9 @@
 
 mod correlation;
 mod http;
+mod modern;
 mod pool;
 mod server;
 mod stdio;
 mod support;
+mod web;

@@ -17,6 +17,7 @@ pub mod child;
 pub mod client;
 pub mod gate;
 pub mod http;
+pub mod install;
 pub mod paths;
 pub mod peer;
 pub mod versions;

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 /// What `--help` would say; the tests are its only readers.
 const USAGE: &str = "flags: --name S, --log FILE, --tools N, --page N, --protocol VERSION, --stderr TEXT, \
-     --exit CODE, --hang METHOD, --noise, --flood-stderr BYTES, --ignore-sigterm, --ignore-stdin-close, \
+     --exit CODE, --hang METHOD, --modern, --noise, --flood-stderr BYTES, --ignore-sigterm, --ignore-stdin-close, \
      --grandchild PIDFILE";
 
 /// The parsed command line.
@@ -35,6 +35,8 @@ pub struct Flags {
     pub ignore_sigterm: bool,
     /// Stay when stdin is closed.
     pub ignore_stdin_close: bool,
+    /// Speak revision 2026-07-28, and no other.
+    pub modern: bool,
     /// Start a `sleep` and write its process id to this file.
     pub grandchild: Option<PathBuf>,
 }
@@ -55,6 +57,7 @@ impl Flags {
                 "--exit" => flags.exit = Some(number(&value()?)?),
                 "--hang" => flags.hang = Some(value()?),
                 "--noise" => flags.noise = true,
+                "--modern" => flags.modern = true,
                 "--flood-stderr" => flags.flood_stderr = Some(number(&value()?)?),
                 "--ignore-sigterm" => flags.ignore_sigterm = true,
                 "--ignore-stdin-close" => flags.ignore_stdin_close = true,

@@ -11,6 +11,7 @@
 
 mod flags;
 mod methods;
+mod modern;
 mod state;
 mod tools;
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::state::State;
-use crate::tools;
+use crate::{modern, tools};
 
 /// Revisions answered as asked; anything else gets the first.
 const VERSIONS: [&str; 2] = ["2025-11-25", "2025-06-18"];
@@ -28,6 +28,7 @@ pub fn handle(state: &Arc<State>, message: Value) -> io::Result<()> {
     let Some(id) = message.get("id").cloned() else {
         if method == "notifications/cancelled" {
             state.cancel(&message["params"]["requestId"]);
+            state.unlisten(&message["params"]["requestId"]);
         }
         return Ok(());
     };
@@ -35,6 +36,9 @@ pub fn handle(state: &Arc<State>, message: Value) -> io::Result<()> {
         return Ok(());
     }
     let params = message["params"].clone();
+    if state.flags.modern {
+        return modern::handle(state, id, &method, params);
+    }
     if method == "tools/call" {
         let state = Arc::clone(state);
         std::thread::spawn(move || {
@@ -50,14 +54,18 @@ pub fn handle(state: &Arc<State>, message: Value) -> io::Result<()> {
 /// Sends the answer to a request.
 pub fn respond(state: &State, id: &Value, answer: Result<Value, Refused>) -> io::Result<()> {
     state.send(&match answer {
-        Ok(result) => json!({ "jsonrpc": "2.0", "id": id, "result": result }),
+        Ok(result) => {
+            let result = if state.flags.modern { modern::stamped(result) } else { result };
+            json!({ "jsonrpc": "2.0", "id": id, "result": result })
+        }
         Err(Refused(code, message)) => {
             json!({ "jsonrpc": "2.0", "id": id, "error": { "code": code, "message": message } })
         }
     })
 }
 
-fn answer(state: &State, method: &str, params: &Value) -> Result<Value, Refused> {
+/// The answer to whatever runs at once.
+pub fn answer(state: &State, method: &str, params: &Value) -> Result<Value, Refused> {
     let text = |name: &str| params[name].as_str().unwrap_or_default().to_owned();
     match method {
         "initialize" => Ok(initialize(state, params)),

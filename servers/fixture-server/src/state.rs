@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::flags::Flags;
+use crate::modern;
 
 /// Shared by all threads.
 pub struct State {
@@ -26,6 +27,8 @@ struct Board {
     cancelled: BTreeSet<String>,
     released: BTreeSet<String>,
     subscribed: BTreeSet<String>,
+    /// Of revision 2026-07-28: the id of each subscription, and what it wants.
+    listening: Vec<(Value, Value)>,
     asked: HashMap<u64, Sender<Value>>,
     questions: u64,
     added: Vec<String>,
@@ -141,9 +144,36 @@ impl State {
         }
     }
 
-    /// Whether that resource is subscribed to.
-    pub fn is_subscribed(&self, uri: &str) -> bool {
-        lock(&self.board).subscribed.contains(uri)
+    /// Remembers who listens for what.
+    pub fn listen(&self, id: Value, wanted: Value) {
+        lock(&self.board).listening.push((id, wanted));
+    }
+
+    /// Forgets it.
+    pub fn unlisten(&self, id: &Value) {
+        lock(&self.board).listening.retain(|(listening, _)| listening != id);
+    }
+
+    /// Tells of a change whoever wants to know of it: in earlier revisions the one client there is
+    /// (of a resource, if it subscribed). Returns whether anybody did.
+    pub fn changed(&self, method: &str, params: Value) -> io::Result<bool> {
+        if !self.flags.modern {
+            let uri = params["uri"].as_str();
+            let wanted = uri.is_none_or(|uri| lock(&self.board).subscribed.contains(uri));
+            if wanted {
+                self.notify(method, params)?;
+            }
+            return Ok(wanted);
+        }
+        let listening = lock(&self.board).listening.clone();
+        let mut told = false;
+        for (id, _) in listening.into_iter().filter(|(_, wanted)| modern::wants(wanted, method, &params)) {
+            let mut params = params.clone();
+            params["_meta"] = json!({ modern::META_SUBSCRIPTION: id });
+            self.notify(method, params)?;
+            told = true;
+        }
+        Ok(told)
     }
 
     /// Adds a tool to the list.

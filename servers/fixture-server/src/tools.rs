@@ -140,15 +140,13 @@ pub fn call(state: &State, id: &Value, params: &Value) -> io::Result<()> {
         }
         "whoami" => whoami(state),
         "update_resource" => {
-            let subscribed = state.is_subscribed(text("uri"));
-            if subscribed {
-                state.notify("notifications/resources/updated", json!({ "uri": text("uri") }))?;
-            }
+            let subscribed =
+                state.changed("notifications/resources/updated", json!({ "uri": text("uri") }))?;
             said(if subscribed { "told" } else { "nobody subscribed" })
         }
         "add_tool" => {
             state.add_tool(text("name"));
-            state.notify("notifications/tools/list_changed", json!({}))?;
+            state.changed("notifications/tools/list_changed", json!({}))?;
             said("added")
         }
         "delete_everything" => said("everything is gone"),
