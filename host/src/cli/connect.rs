@@ -19,7 +19,7 @@ use crate::config::{Config, Isolation, Loaded, Server, Transport};
 Examples:
   lockgate connect https://mcp.example.com/mcp
   lockgate connect https://mcp.example.com/mcp --header 'Authorization: Bearer ${{TOKEN}}'
-  lockgate connect https://mcp.example.com/mcp --listen :8080      one connection for several clients
+  lockgate connect https://mcp.example.com/mcp --listen :8080
 
 In a client's configuration: \"command\": \"lockgate\", \"args\": [\"connect\", \"URL\"]
 {EXIT_CODES}"))]

@@ -266,17 +266,29 @@ impl Run<'_> {
             }
             rescue::upstream(&error)
         };
-        let connection = self.connection().await.map_err(failed)?;
-        let call = UpstreamCall {
-            message,
-            downlink: self.downlink.clone(),
-            cancel: self.cancel.clone(),
-            deadline: self.deadline,
-            hard_deadline: self.hard_deadline,
-            outgoing,
-            definition,
-        };
-        connection.call(call).await.map_err(failed)
+        let mut sent_before = false;
+        loop {
+            let connection = self.connection().await.map_err(failed)?;
+            let call = UpstreamCall {
+                message: message.clone(),
+                downlink: self.downlink.clone(),
+                cancel: self.cancel.clone(),
+                deadline: self.deadline,
+                hard_deadline: self.hard_deadline,
+                outgoing: outgoing.clone(),
+                definition: definition.clone(),
+            };
+            match connection.call(call).await {
+                // Servers that restarted say so in answer to a call, which has certainly not run
+                // then: it is sent over a new connection. Once, or it might go on for ever.
+                Err(UpstreamError::Gone { may_have_run: false, .. })
+                    if !sent_before && connection.closed().is_some() =>
+                {
+                    sent_before = true;
+                }
+                answer => return answer.map_err(failed),
+            }
+        }
     }
 
     /// The link's connection. Making it anew may take longer than this call may, and goes on then
