@@ -76,6 +76,9 @@ enum Command {
     /// Prepares one plugin in a process of its own; Lockgate calls this itself
     #[command(hide = true)]
     PluginPrepare,
+    /// Ends what a killed Lockgate left behind; Lockgate calls this itself
+    #[command(hide = true)]
+    GuardChildren,
 }
 
 /// Write and understand plugins
@@ -145,13 +148,14 @@ pub fn run() -> ExitCode {
     // What other commands have to say stands in their output.
     let serves = matches!(command, Command::Serve(_) | Command::Wrap(_) | Command::Connect(_));
     let level = if serves { "info" } else { "warn" };
-    // The child that prepares a plugin talks to its parent over pipes and logs nothing of its own.
-    if !matches!(command, Command::PluginPrepare)
+    // These talk to their parent over pipes and log nothing of their own.
+    if !matches!(command, Command::PluginPrepare | Command::GuardChildren)
         && let Err(message) = logging::install(&cli.logging, level)
     {
         report::usage(&message);
         return ExitCode::from(2);
     }
+    crate::upstream::guard::install_itself(vec!["guard-children".to_owned()]);
     let outcome = match command {
         Command::Serve(arguments) => serve::run(arguments, &cli.logging),
         Command::Connect(arguments) => connect::run(arguments, &cli.logging),
@@ -162,6 +166,7 @@ pub fn run() -> ExitCode {
         Command::Plugin(PluginCommand::Explain(arguments)) => explain::run(arguments),
         Command::Config(command) => config::run(command),
         Command::PluginPrepare => Ok(crate::plugin::prepare::run_prepare()),
+        Command::GuardChildren => Ok(crate::upstream::guard::run()),
     };
     match outcome {
         Ok(code) => code,

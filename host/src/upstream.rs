@@ -30,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use crate::filter::{CallView, Principal, Rejection};
 use crate::jsonrpc::{Message, Violation};
 use crate::proxy::{Downlink, Wanted};
+pub use child::guard;
 pub use pool::Upstreams;
 pub use subscriptions::Subscription;
 

@@ -352,6 +352,13 @@ pub struct Limits {
     pub message_members: u32,
     /// Calls in flight per session (64).
     pub calls_per_session: u32,
+    /// Calls in flight of the modern era, which has no sessions, per principal (64), or per address
+    /// where nobody authenticates. Peers on loopback that nobody authenticates are not told apart,
+    /// and so not counted.
+    pub calls_per_client: u32,
+    /// Open `subscriptions/listen` of the modern era, counted in the same way (16). In all there are
+    /// as many as `sessions` says.
+    pub listens_per_client: u32,
     /// Calls in flight per server (256).
     pub calls_per_server: u32,
     /// Calls that wait per server when it is full (128).
@@ -400,6 +407,8 @@ impl Default for Limits {
             message_depth: 64,
             message_members: 100_000,
             calls_per_session: 64,
+            calls_per_client: 64,
+            listens_per_client: 16,
             calls_per_server: 256,
             queue_per_server: 128,
             sessions: 10_000,

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::endpoint::{Endpoint, Served};
+use super::modern::Load;
 use super::registry::Sessions;
 use crate::gateway::Gateway;
 
@@ -63,6 +64,8 @@ pub struct HttpFront {
     pub(super) tasks: TaskTracker,
     /// Cancelled when shutdown begins: ends what would last as long as its client likes.
     pub(super) ending: CancellationToken,
+    /// What modern clients, who have no sessions to count by, have going.
+    pub(super) load: Arc<Load>,
     in_flight: body::InFlight,
     /// The one server that is served at `/mcp` itself.
     bare: Option<Arc<str>>,
@@ -88,6 +91,7 @@ impl HttpFront {
             sessions: Arc::default(),
             tasks: TaskTracker::new(),
             ending: CancellationToken::new(),
+            load: Arc::default(),
             in_flight: body::InFlight::default(),
             bare: None,
             readiness: Box::new(|| Readiness { ready: true, status: "ready".into() }),

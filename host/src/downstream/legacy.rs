@@ -14,7 +14,7 @@ use super::registry::owner;
 use super::session::{Applicant, NotBegun, Session};
 use super::stream::{EventStream, First};
 use crate::config::Limits;
-use crate::filter::{Caller, Principal};
+use crate::filter::{Caller, ClientInfo, Principal};
 use crate::jsonrpc::{Kind, Message};
 use crate::protocol::{errors, headers, methods};
 use crate::proxy::CallScope;
@@ -134,14 +134,14 @@ impl Visitor {
     }
 
     /// When what was said of the principal stops to hold; none if it never does.
-    fn expiry(&self) -> Option<Instant> {
+    pub(super) fn expiry(&self) -> Option<Instant> {
         let at = self.principal.as_ref()?.expires_at?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Instant::now().checked_add(Duration::from_secs(at).saturating_sub(now))
     }
 
     /// A whole answer, as JSON or as the only event of a stream.
-    fn answered(&self, message: Message) -> Reply {
+    pub(super) fn answered(&self, message: Message) -> Reply {
         if self.accepts.json {
             return answer::message(StatusCode::OK, &message);
         }
@@ -150,12 +150,9 @@ impl Visitor {
         answer::events(reader.into_body(Duration::from_secs(self.limits.ping_seconds), None))
     }
 
-    fn caller(&self, session: &Session) -> Arc<Caller> {
-        Arc::new(Caller {
-            principal: self.principal.clone(),
-            client: session.client().clone(),
-            headers: self.headers.clone(),
-        })
+    /// Whoever makes the request, with the program that it says it is.
+    pub(super) fn caller(&self, client: Arc<ClientInfo>) -> Arc<Caller> {
+        Arc::new(Caller { principal: self.principal.clone(), client, headers: self.headers.clone() })
     }
 }
 
@@ -231,7 +228,7 @@ async fn call(visitor: Visitor, session: Arc<Session>, message: Message, share: 
     let cut = visitor.connection.cut.clone();
     let (stream, reader) = EventStream::new(limits.stream_buffer_bytes, visitor.accepts.events, cut);
     let scope = CallScope {
-        caller: visitor.caller(&session),
+        caller: visitor.caller(session.client().clone()),
         downlink: Arc::new(CallDownlink::new(session, stream.clone())),
         cancel: ticket.cancel.clone(),
         ending: visitor.front.ending.clone(),
@@ -266,9 +263,9 @@ async fn call(visitor: Visitor, session: Arc<Session>, message: Message, share: 
 }
 
 /// A call without an answer yet. One that ends without (a panic in it) is answered all the same.
-struct Pending {
-    stream: Arc<EventStream>,
-    id: Bytes,
+pub(super) struct Pending {
+    pub(super) stream: Arc<EventStream>,
+    pub(super) id: Bytes,
 }
 
 impl Drop for Pending {
@@ -278,7 +275,7 @@ impl Drop for Pending {
 }
 
 async fn notify(visitor: Visitor, session: Arc<Session>, message: Message, share: Share) -> Reply {
-    let caller = visitor.caller(&session);
+    let caller = visitor.caller(session.client().clone());
     if let Some(standing) = session.standing().cloned() {
         let passed = visitor.front.tasks.spawn(async move {
             standing.notify(message, caller).await;

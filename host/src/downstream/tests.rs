@@ -3,6 +3,8 @@
 mod client;
 mod expiry;
 mod fake;
+mod mirrors;
+mod modern;
 mod pipes;
 mod requests;
 mod sessions;

@@ -70,4 +70,14 @@ mod tests {
             assert_eq!(decode_value(value), None, "{value:?}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_comes_back(text in "(=\\?base64\\?)?\\PC{0,12}(\\?=)?[\t\n\r ]?") {
+            let value = encode_value(&text);
+            proptest::prop_assert!(http::HeaderValue::from_str(&value).is_ok());
+            let decoded = decode_value(&value);
+            proptest::prop_assert_eq!(decoded.as_deref(), Some(&*text));
+        }
+    }
 }

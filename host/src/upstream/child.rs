@@ -1,5 +1,10 @@
 //! Child processes: started without a shell in a group of their own, and ended with all they started.
 
+mod cgroup;
+mod family;
+pub mod guard;
+mod processes;
+
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::{ExitStatus, Stdio};
@@ -7,9 +12,6 @@ use std::sync::OnceLock;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
-use nix::errno::Errno;
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
@@ -17,6 +19,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::command::Command;
+use cgroup::{Cgroup, Place};
+use family::Family;
+use guard::Guard;
 
 /// How long a child gets at its end.
 #[derive(Clone, Copy, Debug)]
@@ -32,10 +37,8 @@ impl Grace {
     pub(super) const DEFAULT: Grace = Grace { stdin: Duration::from_secs(2), term: Duration::from_secs(3) };
 }
 
-/// How often a group is looked at for members that have not ended yet.
+/// How often a full queue of starts is looked at.
 const LOOK: Duration = Duration::from_millis(20);
-/// How long killed processes may take to be gone.
-const KILLED: Duration = Duration::from_millis(500);
 
 /// The pipes of a running child, and its end.
 pub(super) struct Running {
@@ -47,8 +50,8 @@ pub(super) struct Running {
 }
 
 /// Starts a child. From here on it ends when it wants to, or when `stop` is cancelled; in any case
-/// it is waited for, its whole group is ended with it, and then `kept` is dropped. Only its stdin is
-/// the caller's to close.
+/// it is waited for, all it started is ended with it, and then `kept` is dropped. Only its stdin is the
+/// caller's to close.
 pub(super) async fn start(
     command: Command,
     grace: Grace,
@@ -58,7 +61,7 @@ pub(super) async fn start(
 ) -> Result<Running, String> {
     let program = command.program.display().to_string();
     let spawned = spawn(command).await.map_err(|error| format!("{program}: {error}"))?;
-    let Spawned { mut child, group } = spawned;
+    let Spawned { mut child, mut family } = spawned;
     let (Some(stdin), Some(stdout), Some(stderr)) =
         (child.stdin.take(), child.stdout.take(), child.stderr.take())
     else {
@@ -68,98 +71,53 @@ pub(super) async fn start(
     tracker.spawn(async move {
         let status = tokio::select! {
             status = child.wait() => status,
-            () = stop.cancelled() => wind_down(&mut child, &group, grace).await,
+            () = stop.cancelled() => wind_down(&mut child, &mut family, grace).await,
         };
-        // Whatever else of the group is still there has lost its purpose.
+        // Whatever else of the family is still there has lost its purpose.
         exited.send_replace(status.ok());
         stop.cancel();
-        group.sweep(grace.term).await;
+        family.end(grace.term).await;
         drop(kept);
     });
     Ok(Running { stdin, stdout, stderr, exit })
 }
 
-async fn wind_down(child: &mut Child, group: &Group, grace: Grace) -> io::Result<ExitStatus> {
+async fn wind_down(child: &mut Child, family: &mut Family, grace: Grace) -> io::Result<ExitStatus> {
     if let Ok(status) = tokio::time::timeout(grace.stdin, child.wait()).await {
         return status;
     }
-    group.signal(Signal::SIGTERM);
+    family.ask(number(child)).await;
     if let Ok(status) = tokio::time::timeout(grace.term, child.wait()).await {
         return status;
     }
-    group.signal(Signal::SIGKILL);
+    family.kill(number(child)).await;
     child.wait().await
 }
 
-/// A process group. Dropping it kills what is left of it.
-struct Group {
-    /// None once nobody is left: the number may then become somebody else's.
-    leader: Option<Pid>,
-}
-
-impl Group {
-    /// False if nobody is left to be signalled.
-    fn signal(&self, signal: impl Into<Option<Signal>>) -> bool {
-        let Some(leader) = self.leader else { return false };
-        match killpg(leader, signal) {
-            Ok(()) => true,
-            Err(Errno::ESRCH) => false,
-            Err(error) => {
-                let group = leader.as_raw();
-                tracing::error!(target: "server", group, %error, "processes of a server could not be signalled");
-                false
-            }
-        }
-    }
-
-    /// Ends the members that outlived the leader.
-    async fn sweep(mut self, grace: Duration) {
-        if self.signal(Signal::SIGTERM) && !self.empties(grace).await {
-            self.signal(Signal::SIGKILL);
-            // That takes a moment. Zombies whose new parent does not care stay, but do nothing more.
-            self.empties(KILLED).await;
-        }
-        self.leader = None;
-    }
-
-    /// Whether the group has no members any more within `time`.
-    async fn empties(&self, time: Duration) -> bool {
-        let end = tokio::time::Instant::now() + time;
-        while self.signal(None) {
-            if tokio::time::Instant::now() >= end {
-                return false;
-            }
-            tokio::time::sleep(LOOK).await;
-        }
-        true
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        self.signal(Signal::SIGKILL);
-    }
+/// Its number, while nobody has waited for it.
+fn number(child: &Child) -> Option<i32> {
+    child.id().and_then(|id| i32::try_from(id).ok())
 }
 
 struct Spawned {
     child: Child,
-    group: Group,
+    family: Family,
 }
 
 struct Job {
-    command: tokio::process::Command,
+    command: Command,
     runtime: Handle,
     done: oneshot::Sender<io::Result<Spawned>>,
 }
 
 async fn spawn(command: Command) -> io::Result<Spawned> {
-    static SPAWNER: OnceLock<Option<SyncSender<Job>>> = OnceLock::new();
-    let Some(spawner) = SPAWNER.get_or_init(spawner) else {
+    static QUEUE: OnceLock<Option<SyncSender<Job>>> = OnceLock::new();
+    let Some(queue) = QUEUE.get_or_init(open_nursery) else {
         return Err(io::Error::other("the thread that starts processes could not be started"));
     };
     let (done, result) = oneshot::channel();
-    let mut job = Job { command: prepare(command), runtime: Handle::current(), done };
-    while let Err(error) = spawner.try_send(job) {
+    let mut job = Job { command, runtime: Handle::current(), done };
+    while let Err(error) = queue.try_send(job) {
         let TrySendError::Full(back) = error else {
             return Err(io::Error::other("the thread that starts processes has ended"));
         };
@@ -171,37 +129,87 @@ async fn spawn(command: Command) -> io::Result<Spawned> {
 
 /// One thread starts all children and lives as long as the process: PR_SET_PDEATHSIG fires when the
 /// *thread* that started a child ends, and the runtime ends its own threads whenever it likes.
-fn spawner() -> Option<SyncSender<Job>> {
+fn open_nursery() -> Option<SyncSender<Job>> {
     let (jobs, queue) = sync_channel::<Job>(64);
     let thread = std::thread::Builder::new().name("spawner".to_owned()).spawn(move || {
-        for Job { mut command, runtime, done } in queue {
+        let mut nursery = Nursery::default();
+        for Job { command, runtime, done } in queue {
             let _inside = runtime.enter();
-            let spawned = command.spawn().map(|child| {
-                let leader = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
-                Spawned { child, group: Group { leader } }
-            });
             // Nobody waits any more: dropping it kills it.
-            let _ = done.send(spawned);
+            let _ = done.send(nursery.bear(&command));
         }
     });
     thread.ok().map(|_| jobs)
 }
 
-fn prepare(command: Command) -> tokio::process::Command {
+/// What all children of this Lockgate have in common.
+#[derive(Default)]
+struct Nursery {
+    /// Nobody can guess it, so nobody else's process carries it. Empty until the first child.
+    instance: String,
+    place: Option<Place>,
+    guard: Guard,
+    born: u64,
+}
+
+impl Nursery {
+    fn bear(&mut self, command: &Command) -> io::Result<Spawned> {
+        if self.instance.is_empty() {
+            let mut random = [0; 16];
+            getrandom::fill(&mut random).map_err(|error| io::Error::other(error.to_string()))?;
+            self.instance = hex::encode(random);
+            // Somebody has to remove them after a SIGKILL.
+            self.place = if guard::is_installed() { Place::detect(&self.instance) } else { None };
+        }
+        if let Err(error) = self.guard.ensure(&self.instance, self.place.as_ref()) {
+            tracing::warn!(target: "server", %error, "no guard could be started: if Lockgate is killed, processes may stay");
+        }
+        self.born += 1;
+        let mark = format!("{}.{}", self.instance, self.born);
+        let cgroup = self.place.as_ref().and_then(|place| match place.make(&self.instance, self.born) {
+            Ok(cgroup) => Some(cgroup),
+            Err(error) => {
+                tracing::warn!(target: "server", %error, "no cgroup could be made for a server");
+                None
+            }
+        });
+        let spawned = prepare(command, &mark, cgroup.as_ref()).and_then(|mut prepared| prepared.spawn());
+        let pid = spawned.as_ref().ok().and_then(Child::id);
+        let cgroup = cgroup.filter(|cgroup| {
+            let inside = pid.is_some_and(|pid| cgroup.holds(pid));
+            if !inside {
+                cgroup.remove();
+            }
+            inside
+        });
+        let child = spawned?;
+        let Some(pid) = number(&child) else { return Err(io::Error::other("it has no process id")) };
+        Ok(Spawned { child, family: Family::of(pid, cgroup, mark) })
+    }
+}
+
+fn prepare(command: &Command, mark: &str, cgroup: Option<&Cgroup>) -> io::Result<tokio::process::Command> {
     let mut prepared = std::process::Command::new(&command.program);
     prepared.arg0(&command.name).args(&command.args).env_clear().envs(&command.env);
+    prepared.env(processes::VARIABLE, mark);
     prepared.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     if let Some(cwd) = &command.cwd {
         prepared.current_dir(cwd);
     }
     let parent = std::process::id();
+    let entrance = cgroup.map(Cgroup::entrance).transpose()?;
     // SAFETY: between fork and exec only system calls are made; nothing allocates or locks.
     unsafe {
-        prepared.pre_exec(move || in_child(parent));
+        prepared.pre_exec(move || {
+            if let Some(entrance) = &entrance {
+                cgroup::enter(entrance);
+            }
+            in_child(parent)
+        });
     }
     let mut prepared = tokio::process::Command::from(prepared);
     prepared.kill_on_drop(true);
-    prepared
+    Ok(prepared)
 }
 
 #[cfg(target_os = "linux")]

@@ -20,6 +20,7 @@ pub mod http;
 pub mod install;
 pub mod paths;
 pub mod peer;
+pub mod processes;
 pub mod versions;
 
 pub use client::{Answer, Client, Pending};

@@ -6,7 +6,7 @@ use std::str::FromStr;
 /// What `--help` would say; the tests are its only readers.
 const USAGE: &str = "flags: --name S, --log FILE, --tools N, --page N, --protocol VERSION, --stderr TEXT, \
      --exit CODE, --hang METHOD, --modern, --noise, --flood-stderr BYTES, --ignore-sigterm, --ignore-stdin-close, \
-     --grandchild PIDFILE";
+     --grandchild PIDFILE, --escapee PIDFILE";
 
 /// The parsed command line.
 #[derive(Default)]
@@ -39,6 +39,9 @@ pub struct Flags {
     pub modern: bool,
     /// Start a `sleep` and write its process id to this file.
     pub grandchild: Option<PathBuf>,
+    /// Start a `sleep` in a session of its own, whose parent is gone and which ignores every signal
+    /// that can be ignored, and write its process id to this file.
+    pub escapee: Option<PathBuf>,
 }
 
 impl Flags {
@@ -61,6 +64,7 @@ impl Flags {
                 "--flood-stderr" => flags.flood_stderr = Some(number(&value()?)?),
                 "--ignore-sigterm" => flags.ignore_sigterm = true,
                 "--ignore-stdin-close" => flags.ignore_stdin_close = true,
+                "--escapee" => flags.escapee = Some(value()?.into()),
                 "--grandchild" => flags.grandchild = Some(value()?.into()),
                 other => return Err(format!("unknown argument {other}; {USAGE}")),
             }

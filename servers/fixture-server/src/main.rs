@@ -12,11 +12,14 @@
 mod flags;
 mod methods;
 mod modern;
+mod pipe;
 mod state;
 mod tools;
 
 use std::io::{self, BufRead, Write};
-use std::process::ExitCode;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
 
 use flags::Flags;
@@ -53,8 +56,11 @@ fn run(flags: Flags) -> io::Result<()> {
     }
     if let Some(path) = &flags.grandchild {
         // Ignored signals are inherited, so with --ignore-sigterm this one is as stubborn.
-        let child = std::process::Command::new("sleep").arg("100000").spawn()?;
+        let child = Command::new("sleep").arg("100000").spawn()?;
         std::fs::write(path, child.id().to_string())?;
+    }
+    if let Some(path) = &flags.escapee {
+        escape(path)?;
     }
     if flags.noise {
         io::stdout().write_all(b"Welcome to the fixture!\n\n{\"not\":\"json-rpc\"}\n[1,2\n\xff\xfe\n")?;
@@ -78,4 +84,22 @@ fn run(flags: Flags) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Leaves behind what a daemon is: out of the group, out of the session, and nobody's child.
+fn escape(pid_file: &Path) -> io::Result<()> {
+    let script = "trap '' TERM HUP INT QUIT; sleep 100000 </dev/null >/dev/null 2>&1 & echo $! >\"$0.tmp\" && mv \"$0.tmp\" \"$0\"";
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg(script).arg(pid_file).stdin(Stdio::null()).stdout(Stdio::null());
+    // SAFETY: one system call, which needs nothing of the process it was forked from.
+    unsafe {
+        shell.pre_exec(|| match libc::setsid() {
+            -1 => Err(io::Error::last_os_error()),
+            _ => Ok(()),
+        });
+    }
+    match shell.status()?.success() {
+        true => Ok(()),
+        false => Err(io::Error::other("nothing escaped")),
+    }
 }

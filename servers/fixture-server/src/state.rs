@@ -32,6 +32,7 @@ struct Board {
     asked: HashMap<u64, Sender<Value>>,
     questions: u64,
     added: Vec<String>,
+    counted: u64,
     log_level: Option<String>,
 }
 
@@ -184,6 +185,13 @@ impl State {
     /// Tools added so far.
     pub fn added_tools(&self) -> Vec<String> {
         lock(&self.board).added.clone()
+    }
+
+    /// Counts on, and says where it is.
+    pub fn count(&self) -> u64 {
+        let mut board = lock(&self.board);
+        board.counted += 1;
+        board.counted
     }
 
     /// Keeps what `logging/setLevel` said.

@@ -1,15 +1,17 @@
 //! The tools: one for every way a server can behave or misbehave during a call.
 
 use std::io::{self, Write};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::methods::{Refused, respond};
+use crate::pipe;
 use crate::state::{Ended, State};
 
 /// Names and descriptions. `delete_*` and `secret_*` are there to be hidden.
-const TOOLS: [(&str, &str); 26] = [
+const TOOLS: [(&str, &str); 31] = [
     ("echo", "Returns its arguments, as text and as structured content"),
     ("slow", "Answers after `ms` milliseconds, unless cancelled"),
     ("wait", "Answers when `release` is called with the same `key`, unless cancelled"),
@@ -25,6 +27,11 @@ const TOOLS: [(&str, &str); 26] = [
     ("flood_stderr", "Writes `bytes` to stderr, then answers"),
     ("noise", "Writes `lines` of noise to stdout, then answers"),
     ("big", "Answers with a text of `bytes` bytes"),
+    ("sized", "Answers with a frame of exactly `bytes` bytes"),
+    ("cut", "Answers in two writes, the first of them `at` bytes long and read before the second"),
+    ("endless", "Writes a line of `bytes` bytes to stdout, then answers"),
+    ("keep_up_noise", "Writes `per_second` lines of noise to stdout for `seconds`, and answers at once"),
+    ("count", "Answers how often it was called"),
     ("exact", "Answers with numbers, escapes and white space that a re-encoding would change"),
     ("lone_surrogate", "Answers with half of a surrogate pair"),
     ("duplicate_keys", "Answers with the same member twice"),
@@ -49,7 +56,7 @@ pub fn definitions(state: &State) -> Vec<Value> {
 }
 
 /// Runs one tool and answers.
-pub fn call(state: &State, id: &Value, params: &Value) -> io::Result<()> {
+pub fn call(state: &Arc<State>, id: &Value, params: &Value) -> io::Result<()> {
     let arguments = &params["arguments"];
     let name = params["name"].as_str().unwrap_or_default();
     let number = |name: &str, otherwise: u64| arguments[name].as_u64().unwrap_or(otherwise);
@@ -110,7 +117,7 @@ pub fn call(state: &State, id: &Value, params: &Value) -> io::Result<()> {
         "crash" => std::process::exit(3),
         "hang" => return Ok(()),
         "flood_stderr" => {
-            flood_stderr(usize::try_from(number("bytes", 1 << 20)).unwrap_or(0))?;
+            flood_stderr(size(number("bytes", 1 << 20)))?;
             said("flooded")
         }
         "noise" => {
@@ -119,7 +126,19 @@ pub fn call(state: &State, id: &Value, params: &Value) -> io::Result<()> {
             }
             said("noisy")
         }
-        "big" => said(&"x".repeat(usize::try_from(number("bytes", 1 << 20)).unwrap_or(0))),
+        "big" => said(&"x".repeat(size(number("bytes", 1 << 20)))),
+        "sized" => return pipe::sized(state, id, size(number("bytes", 1 << 20))),
+        "cut" => return pipe::cut(id, size(number("at", 0))),
+        "endless" => {
+            pipe::endless(size(number("bytes", 1 << 20)))?;
+            said("it ended")
+        }
+        "keep_up_noise" => {
+            let time = Duration::from_secs(number("seconds", 1));
+            pipe::keep_up_noise(state, number("per_second", 10_000), time);
+            said("noisy from now on")
+        }
+        "count" => said(&state.count().to_string()),
         "exact" => return raw(state, id, EXACT),
         "lone_surrogate" => return raw(state, id, r#"{"content":[{"type":"text","text":"cut \ud83d"}]}"#),
         "duplicate_keys" => {
@@ -155,6 +174,10 @@ pub fn call(state: &State, id: &Value, params: &Value) -> io::Result<()> {
         other => return respond(state, id, Err(Refused(-32602, format!("Unknown tool: {other}")))),
     };
     respond(state, id, Ok(result))
+}
+
+fn size(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(0)
 }
 
 /// Writes that much to stderr, in lines.

@@ -21,6 +21,7 @@ pub(super) fn check(check: &mut Check<'_>) {
         ("message_depth", l.message_depth == 0),
         ("message_members", l.message_members == 0),
         ("calls_per_session", l.calls_per_session == 0),
+        ("calls_per_client", l.calls_per_client == 0),
         ("calls_per_server", l.calls_per_server == 0),
         ("sessions", l.sessions == 0),
         ("session_idle_seconds", l.session_idle_seconds == 0),

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use hyper::body::{Body, Frame, SizeHint};
+use tokio_util::sync::DropGuard;
 
 use super::body::Unread;
 use super::pace::Busy;
@@ -23,6 +24,8 @@ pub struct ReplyBody {
     content: Content,
     /// Held until the body is sent or given up.
     _busy: Option<Busy>,
+    /// The same; dropping it cancels the call whose answer this is.
+    _leaving: Option<DropGuard>,
 }
 
 enum Content {
@@ -35,6 +38,11 @@ impl ReplyBody {
     /// Notes the end of the answer where it is waited for.
     pub fn hold(&mut self, busy: Busy) {
         self._busy = Some(busy);
+    }
+
+    /// Cancels a call when the client stops reading its answer.
+    pub fn cancels(&mut self, leaving: DropGuard) {
+        self._leaving = Some(leaving);
     }
 }
 
@@ -130,7 +138,7 @@ fn reply(
     cache: &'static str,
     content: Content,
 ) -> Reply {
-    let mut reply = Response::new(ReplyBody { content, _busy: None });
+    let mut reply = Response::new(ReplyBody { content, _busy: None, _leaving: None });
     *reply.status_mut() = status;
     let headers = reply.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static(cache));

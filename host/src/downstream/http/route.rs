@@ -11,9 +11,10 @@ use super::entrance::{self, Entrance};
 use super::{Accepts, Connection, HttpFront, Reply, body, guard, head, reply};
 use crate::downstream::era::{self, Era};
 use crate::downstream::legacy::{self, Posted, Visitor};
+use crate::downstream::modern;
 use crate::filter::RequestHead;
 use crate::jsonrpc::{Limits, Message, Source};
-use crate::protocol::headers;
+use crate::protocol::{headers, meta, versions};
 
 impl HttpFront {
     pub(super) async fn answer(
@@ -52,6 +53,10 @@ impl HttpFront {
                     .map_err(|text| reply::refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, text))?;
                 head::accepts(&head.headers).ok_or_else(unacceptable)?
             }
+            // Whatever it takes: that era has one stream per request, and no sessions to end.
+            Method::GET | Method::DELETE if names_modern(&head.headers) => {
+                return Err(reply::wrong_method("POST").into());
+            }
             Method::GET => {
                 head::accepts(&head.headers).filter(|accepts| accepts.events).ok_or_else(unacceptable)?
             }
@@ -69,8 +74,8 @@ impl HttpFront {
             tracing::debug!(peer = %connection.peer, status = refusal.status, "refused before authentication");
             reply::unauthenticated(&refusal)
         })?;
-        let protocol_version = single(&head.headers, headers::PROTOCOL_VERSION)?;
-        let session = single(&head.headers, headers::SESSION_ID)?;
+        let version = single(&head.headers, headers::PROTOCOL_VERSION);
+        let session = single(&head.headers, headers::SESSION_ID);
         strip(&mut head.headers, &authenticated.hidden_headers);
         let visitor = Visitor {
             front: self.clone(),
@@ -79,7 +84,7 @@ impl HttpFront {
             server,
             principal: authenticated.principal,
             headers: Arc::new(head.headers),
-            session,
+            session: None,
             accepts,
         };
         match head.method {
@@ -88,14 +93,22 @@ impl HttpFront {
                 let (bytes, share) = read.map_err(|unread| reply::unread(&unread))?;
                 let message = parse(bytes, &config.limits)?;
                 let refused = |error: Message| reply::message(StatusCode::BAD_REQUEST, &error);
-                match era::classify(&message, protocol_version.as_deref()).map_err(refused)? {
-                    Era::Legacy => Ok(legacy::post(Posted { visitor, message, share }).await),
-                    Era::Modern { version } => Err(refused(era::refuse_modern(&message, &version)).into()),
+                // A message with an envelope says itself which revision it is written in.
+                let version = if message.meta(meta::PROTOCOL_VERSION).is_some() { None } else { version? };
+                match era::classify(&message, version.as_deref()).map_err(refused)? {
+                    Era::Legacy => {
+                        let visitor = Visitor { session: session?, ..visitor };
+                        Ok(legacy::post(Posted { visitor, message, share }).await)
+                    }
+                    Era::Modern { version } => {
+                        Ok(modern::post(Posted { visitor, message, share }, &version).await)
+                    }
                 }
             }
             method => {
-                era::check_header(protocol_version.as_deref())
+                era::check_header(version?.as_deref())
                     .map_err(|error| reply::message(StatusCode::BAD_REQUEST, &error))?;
+                let visitor = Visitor { session: session?, ..visitor };
                 Ok(if method == Method::GET { legacy::get(visitor) } else { legacy::delete(&visitor) })
             }
         }
@@ -145,6 +158,12 @@ fn single(headers: &HeaderMap, name: &'static str) -> Result<Option<String>, Box
             Err(reply::refuse(StatusCode::BAD_REQUEST, &text).into())
         }
     }
+}
+
+/// Whether the head names a modern revision.
+fn names_modern(head: &HeaderMap) -> bool {
+    let named = head.get(headers::PROTOCOL_VERSION).and_then(|value| value.to_str().ok());
+    named.is_some_and(|version| versions::modern(version).is_some())
 }
 
 /// Removes what no filter after `authenticate` may see.

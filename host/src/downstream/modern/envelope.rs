@@ -38,7 +38,8 @@ pub fn read(
         Kind::Request => request(message)?,
         Kind::Notification => {}
         Kind::Result | Kind::Error => {
-            return Err(errors::invalid_request(id, "clients of this revision have nothing to answer"));
+            // Not under its id: that is the id of a request of somebody else's.
+            return Err(errors::invalid_request(None, "clients of this revision have nothing to answer"));
         }
     }
     let object = |key| message.meta(key).filter(|raw| is_object(raw)).map(Bytes::copy_from_slice);

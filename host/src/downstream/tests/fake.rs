@@ -23,6 +23,11 @@ impl Events {
         self.0.lock().await.recv().await.expect("the endpoint is alive")
     }
 
+    /// One that happened already.
+    pub async fn next_now(&self) -> Option<String> {
+        self.0.lock().await.try_recv().ok()
+    }
+
     /// None may have happened that was not awaited.
     pub async fn none(&self) {
         if let Ok(event) = self.0.lock().await.try_recv() {
@@ -43,6 +48,8 @@ pub struct Shared {
     pub gate: Semaphore,
     /// The downlinks of the sessions, in the order of their opening.
     pub sessions: std::sync::Mutex<Vec<Arc<dyn Downlink>>>,
+    /// The downlinks of the subscriptions, in the order of their acknowledgement.
+    pub subscriptions: std::sync::Mutex<Vec<Arc<dyn Downlink>>>,
 }
 
 impl Shared {
@@ -52,6 +59,10 @@ impl Shared {
 
     pub fn session(&self, n: usize) -> Arc<dyn Downlink> {
         self.sessions.lock().expect("no panic in it")[n].clone()
+    }
+
+    pub fn subscription(&self, n: usize) -> Arc<dyn Downlink> {
+        self.subscriptions.lock().expect("no panic in it")[n].clone()
     }
 }
 
@@ -64,7 +75,13 @@ impl Fake {
         config.servers.insert("off".into(), Server { disabled: true, ..Server::default() });
         configure(&mut config);
         let (events, happened) = mpsc::unbounded_channel();
-        let shared = Arc::new(Shared { events, gate: Semaphore::new(0), sessions: Default::default() });
+        let gate = Semaphore::new(0);
+        let shared = Arc::new(Shared {
+            events,
+            gate,
+            sessions: Default::default(),
+            subscriptions: Default::default(),
+        });
         let fake = Fake { config: Arc::new(config), authenticates, shared: shared.clone() };
         (fake, shared, Events(Mutex::new(happened)))
     }
@@ -85,7 +102,11 @@ impl Endpoint for Fake {
                         id: token.split('.').next().unwrap_or_default().to_owned(),
                         issuer: "test".into(),
                         claims: Bytes::from_static(b"{}"),
-                        expires_at: None,
+                        // Tokens of `brief` hold for an hour.
+                        expires_at: token.starts_with("brief").then(|| {
+                            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+                            now.expect("after 1970").as_secs() + 3_600
+                        }),
                     })),
                     hidden_headers: vec!["x-secret".into()],
                 }),
@@ -141,8 +162,15 @@ impl Standing for FakeServer {
         let shared = self.shared.clone();
         let name = request.param_text("name").unwrap_or_default().into_owned();
         let id = request.id().expect("a request").to_vec();
+        if request.method() == Some("subscriptions/listen") {
+            return async move { listen(&shared, &id, &scope).await }.boxed();
+        }
         async move {
             shared.say(format!("call {name}"));
+            if let Some(code) = name.strip_prefix("error ") {
+                let code = code.parse().expect("a code");
+                return Some(Message::error(Some(&id), code, "as asked", Some(br#"{"kept":1}"#)));
+            }
             let ran = act(&shared, &name, &request, &scope);
             let result = tokio::select! {
                 result = ran => result,
@@ -167,6 +195,27 @@ impl Standing for FakeServer {
     }
 }
 
+/// Acknowledges everything, and lasts until one of both ends has enough.
+async fn listen(shared: &Shared, id: &[u8], scope: &CallScope) -> Option<Message> {
+    let meta = format!(r#"{{"io.modelcontextprotocol/subscriptionId":{}}}"#, String::from_utf8_lossy(id));
+    let params = format!(r#"{{"_meta":{meta},"notifications":{{"toolsListChanged":true}}}}"#);
+    let acknowledged = "notifications/subscriptions/acknowledged";
+    scope.downlink.notify(Message::notification(acknowledged, Some(params.as_bytes())));
+    shared.subscriptions.lock().expect("no panic in it").push(scope.downlink.clone());
+    shared.say("listen");
+    tokio::select! {
+        () = scope.cancel.cancelled() => {
+            shared.say("cancelled listen");
+            None
+        }
+        () = scope.ending.cancelled() => {
+            shared.say("ended listen");
+            let result = format!(r#"{{"resultType":"complete","_meta":{meta}}}"#);
+            Some(Message::response(id, result.as_bytes()))
+        }
+    }
+}
+
 async fn act(shared: &Shared, name: &str, request: &Message, scope: &CallScope) -> Vec<u8> {
     match name {
         "echo" => request.params().expect("params").to_vec(),
@@ -184,6 +233,11 @@ async fn act(shared: &Shared, name: &str, request: &Message, scope: &CallScope) 
                 scope.downlink.notify(progress(step, 0));
             }
             b"{\"steps\":3}".to_vec()
+        }
+        "begun" => {
+            scope.downlink.notify(progress(1, 0));
+            shared.gate.acquire().await.expect("open").forget();
+            b"{}".to_vec()
         }
         "late" => {
             shared.gate.acquire().await.expect("open").forget();
