@@ -6,12 +6,14 @@
 
 pub mod conform;
 pub mod expand;
+mod key;
 pub mod load;
 pub mod locate;
 pub mod problem;
 pub mod schema;
 pub mod validate;
 
+pub use key::{KEY_BYTES, Key};
 pub use load::{Loaded, load};
 pub use problem::{ConfigError, Problem};
 pub use schema::*;

@@ -11,6 +11,7 @@ pub mod era;
 pub mod http;
 pub mod legacy;
 pub mod modern;
+mod names;
 pub mod outlet;
 pub mod pipe;
 pub mod questions;

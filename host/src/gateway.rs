@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::filter::chain::{self, Placed};
 use crate::filter::{Decision, Principal, RequestHead};
 use crate::jsonrpc::{Document, Limits, Message};
+use crate::keys::Keys;
 use crate::proxy::{Joining, Link, Opening, Snapshot, rescue};
 use crate::upstream::Upstreams;
 
@@ -28,6 +29,7 @@ pub struct Gateway {
     /// Earlier generations that calls may still run on, oldest first.
     earlier: Mutex<Vec<Weak<Snapshot>>>,
     upstreams: Upstreams,
+    keys: Keys,
     links: Mutex<Vec<Weak<Link>>>,
     joined: Arc<Joined>,
     calls: AtomicUsize,
@@ -61,6 +63,7 @@ impl Gateway {
     pub fn new(config: Arc<Config>, filters: Vec<Arc<Placed>>) -> Arc<Gateway> {
         Arc::new(Gateway {
             upstreams: Upstreams::new(config.clone()),
+            keys: Keys::new(&config.keys),
             snapshot: ArcSwap::from_pointee(Snapshot::new(1, config, filters)),
             generations: AtomicU64::new(1),
             earlier: Mutex::default(),
@@ -98,6 +101,11 @@ impl Gateway {
     /// All connections to servers.
     pub fn upstreams(&self) -> &Upstreams {
         &self.upstreams
+    }
+
+    /// What ids and cursors are sealed with: the `keys` of the first configuration.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
     }
 
     /// Bounds on messages from servers, and on what filters make of messages.

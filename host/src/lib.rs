@@ -6,6 +6,7 @@ pub mod downstream;
 pub mod filter;
 pub mod gateway;
 pub mod jsonrpc;
+pub mod keys;
 pub mod plugin;
 pub mod protocol;
 pub mod proxy;

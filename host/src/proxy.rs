@@ -1,13 +1,16 @@
 //! The phases of a call, in order. No wasm, no transport and no era in here.
 
 mod call;
+mod cursors;
 mod definitions;
 mod link;
 mod list;
 mod listen;
 pub mod methods;
 mod modern;
+mod notices;
 mod outgoing;
+mod questions;
 pub mod rescue;
 mod snapshot;
 mod wanted;

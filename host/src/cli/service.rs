@@ -13,6 +13,7 @@ use super::stack::Stack;
 use crate::config::validate::check_exposure;
 use crate::config::{Loaded, Problem};
 use crate::filter::placed::Placed;
+use crate::keys;
 
 mod port;
 mod preflight;
@@ -49,8 +50,10 @@ impl Service {
     /// It cannot begin. The text is for the user.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         report::warnings(&self.loaded);
+        let mut service = self;
+        service.keep_key()?;
         let runtime = super::runtime()?;
-        let end = runtime.block_on(self.serve());
+        let end = runtime.block_on(service.serve());
         // A blocking read of stdin cannot be interrupted: whoever waits for it would wait for ever.
         runtime.shutdown_background();
         Ok(match end? {
@@ -58,6 +61,16 @@ impl Service {
             End::Cut(_) => ExitCode::FAILURE,
             End::Finished => ExitCode::SUCCESS,
         })
+    }
+
+    /// The key of this machine, where the configuration has none. In front of a single server nothing
+    /// that is sealed is worth keeping: with the process, its server's own cursors end as well.
+    fn keep_key(&mut self) -> anyhow::Result<()> {
+        let config = &mut self.loaded.config;
+        if self.door == Door::Http && config.keys.is_empty() {
+            config.keys.extend(keys::kept(config)?);
+        }
+        Ok(())
     }
 
     async fn serve(self) -> anyhow::Result<End> {

@@ -255,6 +255,9 @@ fn make_absolute(config: &mut Config, base: &Path) {
     if let Some(dir) = &mut config.plugins.cache_dir {
         absolute(dir);
     }
+    if let Some(dir) = &mut config.state_dir {
+        absolute(dir);
+    }
     for server in config.servers.values_mut() {
         if let Some(cwd) = &mut server.cwd {
             absolute(cwd);

@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::key::Key;
+
 /// The whole configuration.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -24,6 +26,14 @@ pub struct Config {
     pub plugins: Plugins,
     /// Secrets, by name. Filters use them by name and never read them.
     pub secrets: BTreeMap<String, Secret>,
+    /// The keys that session ids, event ids and list cursors are sealed with: texts of at least 32
+    /// bytes, each as `${file:path}` or `${VAR}`. The first seals, all open; replicas share them. If
+    /// absent, one is made and kept in `state_dir`.
+    #[serde(skip_serializing)]
+    pub keys: Vec<Key>,
+    /// What has to outlive a restart is kept here (mode 0700); `$STATE_DIRECTORY`, or a folder
+    /// `lockgate` in the user's state folder (`$XDG_STATE_HOME`, else `~/.local/state`), if absent.
+    pub state_dir: Option<PathBuf>,
     /// Who may talk to the HTTP listener at all.
     pub http: Http,
     /// Bounds on everything.
@@ -369,7 +379,8 @@ pub struct Limits {
     pub session_idle_seconds: u64,
     /// Every session ends after this many seconds (24 h).
     pub session_seconds: u64,
-    /// Bytes that wait for one slow reader of a stream (1 MiB); beyond it the stream is cut.
+    /// Bytes that wait for one slow reader of a stream (1 MiB); beyond it the stream is cut. As many
+    /// may wait for `notification` filters; beyond it notifications are dropped, and that is logged.
     pub stream_buffer_bytes: usize,
     /// Longest wait for a connection (5 s).
     pub connect_seconds: u64,

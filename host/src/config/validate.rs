@@ -6,7 +6,7 @@ use globset::Glob;
 
 use super::locate::{KeyPath, Node};
 use super::problem::{Problem, nearest, quoted};
-use super::{Config, FilterEntry};
+use super::{Config, FilterEntry, KEY_BYTES};
 
 mod limits;
 mod servers;
@@ -47,11 +47,15 @@ const METHODS: [&str; 29] = [
     "notifications/resources/updated",
 ];
 
+/// Most keys: a rotation needs two, and whatever a client makes up is tried with all of them.
+const MAX_KEYS: usize = 8;
+
 /// Returns errors and warnings. `tree` gives them their places.
 pub fn validate(config: &Config, tree: &Node) -> (Vec<Problem>, Vec<Problem>) {
     let mut check = Check { config, tree, errors: Vec::new(), warnings: Vec::new() };
     check.servers();
     check.secrets();
+    check.keys();
     check.filters();
     check.http();
     limits::check(&mut check);
@@ -121,6 +125,30 @@ impl Check<'_> {
                     self.error(&path.key("for").index(i), message, help);
                 }
             }
+        }
+    }
+
+    fn keys(&mut self) {
+        let keys = &self.config.keys;
+        for (i, key) in keys.iter().enumerate() {
+            let here = KeyPath::of(["keys"]).index(i);
+            let bytes = key.bytes().len();
+            if bytes < KEY_BYTES {
+                self.error(
+                    &here,
+                    format!("`{here}` has {bytes} bytes; a key has {KEY_BYTES} at least"),
+                    "make one with `openssl rand -hex 32`, and give it as `${file:path}` or `${VAR}`",
+                );
+            } else if keys.iter().take(i).any(|earlier| earlier == key) {
+                self.error(&here, format!("`{here}` is there twice"), "remove it");
+            }
+        }
+        if keys.len() > MAX_KEYS {
+            self.error(
+                &KeyPath::of(["keys"]),
+                format!("`keys` has {} keys; {MAX_KEYS} are tried at most", keys.len()),
+                "remove the oldest: what they sealed is forgotten",
+            );
         }
     }
 

@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::filter::{Caller, RequestHead};
 use crate::gateway::{Authenticated, Gateway, Refusal};
 use crate::jsonrpc::Message;
+use crate::keys::Keys;
 use crate::proxy::{CallScope, Joining, Link, Opening};
 
 /// A proxy that clients can be connected to. [`Gateway`] is the one that is served; the transports
@@ -17,6 +18,8 @@ use crate::proxy::{CallScope, Joining, Link, Opening};
 pub trait Endpoint: Send + Sync + 'static {
     /// The configuration as served now.
     fn config(&self) -> Arc<Config>;
+    /// What ids given to clients are sealed with.
+    fn keys(&self) -> &Keys;
     /// Who sends this HTTP request?
     fn authenticate(&self, head: RequestHead) -> BoxFuture<'_, Result<Authenticated, Refusal>>;
     /// A link to a server, and the server's `InitializeResult`. The error is a JSON-RPC error.
@@ -53,6 +56,9 @@ pub struct Served(pub Arc<Gateway>);
 impl Endpoint for Served {
     fn config(&self) -> Arc<Config> {
         self.0.config()
+    }
+    fn keys(&self) -> &Keys {
+        self.0.keys()
     }
     fn authenticate(&self, head: RequestHead) -> BoxFuture<'_, Result<Authenticated, Refusal>> {
         self.0.authenticate(head).boxed()

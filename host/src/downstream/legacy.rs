@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::downlink::CallDownlink;
 use super::http::{self as answer, Accepts, Connection, HttpFront, Reply, Share};
+use super::names;
 use super::registry::owner;
 use super::session::{Applicant, NotBegun, Session};
 use super::stream::{EventStream, First};
@@ -123,6 +124,9 @@ impl Visitor {
             return Err(answer::message(StatusCode::BAD_REQUEST, &error).into());
         };
         self.find(named).ok_or_else(|| {
+            let keys = self.front.endpoint.keys();
+            let ours = names::instance_of(keys, named, &self.server, &owner(self.principal.as_deref()));
+            tracing::debug!(ours = ours.is_some(), peer = %self.connection.peer, "no such session");
             let text = "no such session; begin a new one with `initialize`";
             let error = Message::error(id, errors::SESSION_NOT_FOUND, text, None);
             answer::message(StatusCode::NOT_FOUND, &error).into()

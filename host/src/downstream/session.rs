@@ -10,16 +10,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::downlink::SessionDownlink;
 use super::endpoint::{Endpoint, Standing};
+use super::names;
 use super::outlet::lock;
 use super::questions::Questions;
+use super::registry::owner;
 use super::unsolicited::Unsolicited;
 use crate::filter::{Caller, ClientInfo, Principal};
 use crate::jsonrpc::Message;
@@ -103,7 +103,8 @@ impl Session {
         let limits = endpoint.config().limits;
         let now = Instant::now();
         let session = Arc::new(Session {
-            id: fresh_id().ok_or_else(|| errors::internal(id))?,
+            id: names::session_id(endpoint.keys(), &applicant.server, &owner(applicant.principal.as_deref()))
+                .ok_or_else(|| errors::internal(id))?,
             server: applicant.server,
             client: client.clone(),
             unsolicited: Unsolicited::default(),
@@ -247,13 +248,6 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         lock(&self.session.calls).remove(&self.id);
     }
-}
-
-/// 192 random bits. None if the system has no randomness to give.
-fn fresh_id() -> Option<Arc<str>> {
-    let mut bits = [0; 24];
-    getrandom::fill(&mut bits).ok()?;
-    Some(URL_SAFE_NO_PAD.encode(bits).into())
 }
 
 /// A protocol revision as JSON; there is nothing in one to escape.

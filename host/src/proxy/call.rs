@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 use super::definitions::quoted;
 use super::link::{CallScope, Link};
 use super::methods::{self, Row, Subject};
-use super::{Downlink, Snapshot, rescue};
+use super::notices::{Closing, Screened};
+use super::{Downlink, Snapshot, cursors, rescue};
 use crate::filter::chain::{Chain, States, Up};
 use crate::filter::{CallView, Caller, Item, ItemKind, Outcome};
 use crate::jsonrpc::{self, Document, Kind, Limits, Message};
@@ -30,6 +31,8 @@ pub(super) struct Run<'a> {
     pub(super) method: Arc<str>,
     pub(super) caller: Arc<Caller>,
     pub(super) downlink: Arc<dyn Downlink>,
+    /// What filters look at of it; none if none do.
+    screened: Option<Arc<Screened>>,
     pub(super) cancel: CancellationToken,
     pub(super) ending: CancellationToken,
     deadline: Instant,
@@ -71,12 +74,19 @@ impl Link {
         let cancel = scope.cancel.child_token();
         let cut = snapshot.cut().clone();
         let principal = scope.caller.principal.clone();
+        let (limit, budget) = (config.limits.stream_buffer_bytes, chain.budget());
+        let screened = match listens {
+            true => Some(Screened::lasting(scope.downlink.clone(), &self.server, &self.gateway)),
+            false => Screened::of_call(&scope.downlink, &self.server, &chain, limit),
+        };
+        let _closing = Closing(screened.as_ref());
         let mut run = Run {
             link: self,
             chain,
             method: method.clone(),
             caller: scope.caller,
-            downlink: self.watched(scope.downlink),
+            downlink: self.watched(screened.clone().map_or(scope.downlink, |screened| screened)),
+            screened: screened.clone(),
             cancel: cancel.clone(),
             ending: scope.ending,
             deadline: started + Duration::from_secs(seconds),
@@ -98,6 +108,9 @@ impl Link {
                 }
             }
         };
+        if let (Some(screened), Some(_)) = (&screened, &end) {
+            screened.finish(budget).await;
+        }
         tracing::info!(
             target: "call",
             server = %self.server,
@@ -165,6 +178,9 @@ impl Run<'_> {
         };
         let mut reply = None;
         if view.outcome.is_none() {
+            if let Some(screened) = &self.screened {
+                screened.about(&view, &states);
+            }
             match self.exchange(row, &mut view, target.as_ref()).await {
                 Ok(message) => reply = Some(message),
                 Err(outcome) if self.cancel.is_cancelled() => return Err(outcome),
@@ -210,6 +226,9 @@ impl Run<'_> {
                 "`task`: a filter that looks at what this tool returns could not; call it without",
             ));
         }
+        if matches!(row.subject, Subject::List(_)) {
+            self.request = cursors::open(self.link, &self.caller, self.request.clone())?;
+        }
         // Before it is sent: what it asks for may come before its answer is looked at.
         let subscribed = self.link.subscribe(&self.method, &self.request);
         let sent = self.send(self.request.clone(), Some(Arc::new(view.clone())), definition).await;
@@ -221,6 +240,7 @@ impl Run<'_> {
         let mut reply = sent?;
         if let Subject::List(list) = row.subject {
             reply = self.shape_list(list, reply).await?;
+            reply = cursors::seal(self.link, &self.caller, &self.method, reply)?;
         }
         if let Some((status, headers)) = &reply.head {
             view.upstream_status = Some(*status);

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::definitions::Definitions;
 use super::listen::Listeners;
 use super::methods::{self, Notification};
+use super::notices::{self, Screened};
 use super::outgoing::Filtered;
 use super::{Downlink, Snapshot};
 use crate::config::Isolation;
@@ -65,7 +66,7 @@ pub struct CallScope {
 pub struct Link {
     pub(super) gateway: Arc<Gateway>,
     pub(super) server: Arc<str>,
-    owner: Owner,
+    pub(super) owner: Owner,
     /// Of `initialize`; none for a link of the modern era.
     params: Option<Bytes>,
     opener: Arc<Caller>,
@@ -104,6 +105,7 @@ impl Link {
             (Isolation::Principal, Some(p)) => Owner::Principal(p.issuer.clone(), p.id.clone()),
             _ => Owner::Session(session),
         };
+        let downlink = Screened::lasting(downlink, &server, &gateway);
         let link = Link::new(gateway, server, owner, Some(params), caller, downlink, Arc::default());
         link.connection().await?;
         Ok(link)
@@ -199,6 +201,8 @@ impl Link {
             }
         }
         let Some(outgoing) = self.outgoing(&snapshot, Arc::from(method), &caller) else { return };
+        let Some(chain) = snapshot.chain(&self.server) else { return };
+        let Some(notification) = notices::up(chain, &self.server, notification).await else { return };
         if let Err(error) = connection.connection.notify(notification, outgoing).await {
             tracing::debug!(server = %self.server, %error, "a notification did not reach the server");
         }

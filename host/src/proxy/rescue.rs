@@ -60,6 +60,11 @@ pub fn limited(key: &str) -> Outcome {
     reason(format!("Lockgate is busy: {key} is reached; try again later"), "busy")
 }
 
+/// The answer for what a server sent and Lockgate cannot pass on.
+pub fn malformed(server: &str, what: &str) -> Outcome {
+    reason(format!("server `{server}` sent {what}"), "malformed")
+}
+
 /// The answer for whatever went wrong towards a server.
 pub fn upstream(error: &UpstreamError) -> Outcome {
     let word = match error {

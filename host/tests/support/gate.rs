@@ -20,6 +20,7 @@ pub struct Setup {
     secrets: Map<String, Value>,
     limits: Map<String, Value>,
     auto_attach: bool,
+    top: Map<String, Value>,
     environment: Vec<(String, String)>,
 }
 
@@ -45,6 +46,7 @@ impl Setup {
             secrets: Map::new(),
             limits: Map::new(),
             auto_attach: false,
+            top: Map::new(),
             environment: Vec::new(),
         }
     }
@@ -105,6 +107,12 @@ impl Setup {
         self
     }
 
+    /// One more key at the top of the configuration.
+    pub fn with_top(mut self, key: &str, value: Value) -> Setup {
+        self.top.insert(key.to_owned(), value);
+        self
+    }
+
     /// Whether plugins that no filter names join the chain.
     pub fn auto_attach(mut self, on: bool) -> Setup {
         self.auto_attach = on;
@@ -133,13 +141,14 @@ impl Setup {
 
     /// Writes the configuration and returns its path.
     pub fn write(&self) -> PathBuf {
-        let config = json!({
+        let mut config = json!({
             "servers": self.servers,
             "filters": self.filters,
             "secrets": self.secrets,
             "limits": self.limits,
             "plugins": { "dir": "plugins", "auto_attach": self.auto_attach, "cache_dir": paths::compile_cache() }
         });
+        config.as_object_mut().unwrap().extend(self.top.clone());
         let path = self.folder.path().join("lockgate.json");
         std::fs::write(&path, serde_json::to_vec_pretty(&config).unwrap()).unwrap();
         path
@@ -253,6 +262,9 @@ impl Gate {
 /// `lockgate`, without colours and without a home of its own.
 pub fn lockgate() -> Command {
     let mut command = Command::new(paths::lockgate());
+    // The key that is made at the first start belongs to the tests, not to who runs them.
+    command.env("XDG_STATE_HOME", concat!(env!("CARGO_TARGET_TMPDIR"), "/state"));
+    command.env_remove("STATE_DIRECTORY");
     command.env("NO_COLOR", "1").env_remove("RUST_LOG").env_remove("RUST_BACKTRACE");
     command
 }

@@ -127,9 +127,11 @@ impl Reloading {
 
 /// The sections that differ and are read at the start only.
 fn needs_restart(before: &Config, now: &Config) -> Vec<&'static str> {
+    // None in the file: then the one of the state folder serves on.
+    let keys = !now.keys.is_empty() && before.keys != now.keys;
     let json = |config: &Config| serde_json::to_value(config).unwrap_or_default();
     let (before, now) = (json(before), json(now));
-    ["servers", "http", "limits"]
+    ["servers", "http", "limits", "/state_dir"]
         .into_iter()
         .chain(["/plugins/dir", "/plugins/watch", "/plugins/cache_dir", "/plugins/prepare_seconds"])
         .filter(|key| {
@@ -137,12 +139,14 @@ fn needs_restart(before: &Config, now: &Config) -> Vec<&'static str> {
             before.pointer(&pointer) != now.pointer(&pointer)
         })
         .map(|key| match key {
+            "/state_dir" => "state_dir",
             "/plugins/dir" => "plugins.dir",
             "/plugins/watch" => "plugins.watch",
             "/plugins/cache_dir" => "plugins.cache_dir",
             "/plugins/prepare_seconds" => "plugins.prepare_seconds",
             other => other,
         })
+        .chain(keys.then_some("keys"))
         .collect()
 }
 
@@ -171,6 +175,8 @@ mod tests {
         assert_eq!(needs_restart(&before, &now), Vec::<&str>::new());
         now.servers.insert("a".into(), Server::default());
         now.plugins.dir = Some("x".into());
-        assert_eq!(needs_restart(&before, &now), ["servers", "plugins.dir"]);
+        now.keys.push("x".repeat(32).into());
+        assert_eq!(needs_restart(&before, &now), ["servers", "plugins.dir", "keys"]);
+        assert_eq!(needs_restart(&now, &before), ["servers", "plugins.dir"], "the made one serves on");
     }
 }

@@ -12,6 +12,7 @@ use crate::downstream::endpoint::{Endpoint, Joined, Opened, Standing};
 use crate::filter::{Caller, Principal, RequestHead};
 use crate::gateway::{Authenticated, Refusal};
 use crate::jsonrpc::{Kind, Message};
+use crate::keys::Keys;
 use crate::proxy::{CallScope, Downlink, Joining, Opening};
 
 /// What happened behind the endpoint, in order.
@@ -38,6 +39,7 @@ impl Events {
 
 pub struct Fake {
     config: Arc<Config>,
+    keys: Keys,
     authenticates: bool,
     shared: Arc<Shared>,
 }
@@ -82,7 +84,8 @@ impl Fake {
             sessions: Default::default(),
             subscriptions: Default::default(),
         });
-        let fake = Fake { config: Arc::new(config), authenticates, shared: shared.clone() };
+        let keys = Keys::new(&config.keys);
+        let fake = Fake { keys, config: Arc::new(config), authenticates, shared: shared.clone() };
         (fake, shared, Events(Mutex::new(happened)))
     }
 }
@@ -90,6 +93,10 @@ impl Fake {
 impl Endpoint for Fake {
     fn config(&self) -> Arc<Config> {
         self.config.clone()
+    }
+
+    fn keys(&self) -> &Keys {
+        &self.keys
     }
 
     fn authenticate(&self, head: RequestHead) -> BoxFuture<'_, Result<Authenticated, Refusal>> {
