@@ -40,6 +40,7 @@ pub struct Opening {
 }
 
 /// Who wants to make requests of the modern era, which knows no sessions.
+#[derive(Clone)]
 pub struct Joining {
     /// The server asked for.
     pub server: Arc<str>,
@@ -50,6 +51,7 @@ pub struct Joining {
 }
 
 /// What belongs to one call besides its message.
+#[derive(Clone)]
 pub struct CallScope {
     /// Who makes it: re-authenticated with every HTTP request.
     pub caller: Arc<Caller>,
@@ -393,7 +395,7 @@ impl Link {
     }
 
     /// Whether the server said it has this capability (`tools`, `prompts`, `resources` …).
-    pub(super) fn has_capability(&self, name: &str) -> bool {
+    pub(crate) fn has_capability(&self, name: &str) -> bool {
         let lease = lock(&self.lease).clone();
         lease.is_some_and(|lease| {
             let pointer = format!("/capabilities/{name}");
