@@ -88,7 +88,6 @@ mod tests {
             ("/notes/message", false, Some(Door::Message)),
             ("/sse", true, Some(Door::Sse)),
             ("/message", true, Some(Door::Message)),
-            ("/sse", false, None),
             ("/mcp", true, Some(Door::Mcp)),
             ("/stream", true, Some(Door::Mcp)),
             ("/off/mcp", false, None),
@@ -109,6 +108,9 @@ mod tests {
             assert_eq!(entrance.ok(), expected, "{path}");
         }
         let all = Entrance { server: MERGED.into(), door: Door::Mcp };
-        assert_eq!(find("/mcp", &config, None), Ok(all));
+        assert_eq!(find("/mcp", &config, None), Ok(all.clone()));
+        for (path, door) in [("/sse", Door::Sse), ("/message", Door::Message)] {
+            assert_eq!(find(path, &config, None), Ok(Entrance { door, ..all.clone() }), "{path}");
+        }
     }
 }

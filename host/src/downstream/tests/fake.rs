@@ -277,10 +277,6 @@ async fn act(shared: &Shared, name: &str, request: &Message, scope: &CallScope) 
             }
             b"{}".to_vec()
         }
-        "until ending" => {
-            scope.ending.cancelled().await;
-            b"{}".to_vec()
-        }
         "panic" => panic!("as asked"),
         _ => b"{}".to_vec(),
     }

@@ -195,8 +195,9 @@ async fn both_eras_are_spoken_on_one_pipe() {
 #[tokio::test]
 async fn a_subscription_that_ends_on_this_side_says_so_twice() {
     let mut pipes = Pipes::new(1 << 16, |_| {});
-    pipes.say(&modern("\"s\"", "subscriptions/listen", r#""name":"until ending""#)).await;
+    pipes.say(&modern("\"s\"", "subscriptions/listen", r#""notifications":{"toolsListChanged":true}"#)).await;
     pipes.say(&modern("2", "tools/call", r#""name":"gate""#)).await;
+    assert_eq!(pipes.hear().await["method"], "notifications/subscriptions/acknowledged");
     pipes.until("call gate").await;
     pipes.shutdown.cancel();
     let result = pipes.hear().await;
