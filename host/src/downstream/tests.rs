@@ -7,5 +7,6 @@ mod mirrors;
 mod modern;
 mod pipes;
 mod requests;
+mod resumption;
 mod sessions;
 mod streams;
