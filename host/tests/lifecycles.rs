@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use support::http::Http;
-use support::{Gate, Setup};
+use support::processes::{children_of, soak};
+use support::{Gate, Http, Setup};
 
 /// As many as are promised, or as a test of every day can afford.
 fn many(promised: usize, everyday: usize) -> usize {
-    if std::env::var_os("LOCKGATE_SOAK").is_some_and(|value| !value.is_empty()) { promised } else { everyday }
+    if soak() { promised } else { everyday }
 }
 
 fn resident_kib(gate: &mut Gate) -> u64 {
@@ -31,12 +31,13 @@ fn memory(gate: &mut Gate, what: &str) -> u64 {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
+/// Servers that run.
 fn children(gate: &mut Gate) -> usize {
-    let pid = gate.process().pid();
-    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
-    let of =
-        |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
-    tasks.flatten().map(|task| of(task).split_whitespace().count()).sum()
+    let is_server = |pid: &i32| {
+        let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&command).contains("fixture-server")
+    };
+    children_of(gate.process().pid()).iter().filter(|pid| is_server(pid)).count()
 }
 
 /// Opens that many sessions and leaves them.

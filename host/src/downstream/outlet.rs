@@ -12,9 +12,9 @@ pub trait Outlet: Send + Sync + 'static {
     fn is_open(&self) -> bool;
     /// Ends it after what is queued.
     fn end(&self);
-    /// What was taken for a reader that did not come back. Nothing where nothing waits for one.
-    fn unsent(&self) -> Vec<Message> {
-        Vec::new()
+    /// What was taken for a reader that did not come back; none where nothing waits for one.
+    fn unsent(&self) -> Option<Vec<Message>> {
+        None
     }
 }
 

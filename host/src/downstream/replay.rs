@@ -251,8 +251,9 @@ mod tests {
             limits.resume_bytes = 3 * size;
             limits.resume_seconds = 10;
         });
-        let (stream, _reader) = live();
-        let one = book.enter(Arc::downgrade(&stream));
+        let (_stream, reader) = live();
+        let reader = reader.kept_in(&book);
+        let one = reader.kept_as().expect("it is kept");
         for number in 1..=5 {
             book.keep(one, number, &event(0));
         }

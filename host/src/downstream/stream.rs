@@ -271,13 +271,12 @@ impl Outlet for EventStream {
         self.finish(None);
     }
 
-    fn unsent(&self) -> Vec<Message> {
-        let Some(kept) = self.kept.get() else { return Vec::new() };
+    fn unsent(&self) -> Option<Vec<Message>> {
+        let kept = self.kept.get()?;
         let state = lock(&self.state);
-        if state.alone.is_none() {
-            return Vec::new();
-        }
-        kept.replay.after(kept.stream, state.taken).into_iter().map(|(_, message)| message).collect()
+        state.alone?;
+        let unsent = kept.replay.after(kept.stream, state.taken);
+        Some(unsent.into_iter().map(|(_, message)| message).collect())
     }
 }
 

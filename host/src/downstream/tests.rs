@@ -1,5 +1,6 @@
 //! The transports, driven over real sockets and pipes in front of an endpoint of known behaviour.
 
+mod batches;
 mod client;
 mod expiry;
 mod fake;

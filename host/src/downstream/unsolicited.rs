@@ -75,11 +75,13 @@ impl Unsolicited {
             }
             old.end();
         }
-        let left = state.outlet.take().map(|(left, _)| {
+        let left = state.outlet.take().and_then(|(left, _)| {
             let unsent = left.unsent();
             left.end();
             unsent
         });
+        // Of what was sent before the connection was lost, nobody knows what arrived.
+        state.missed |= left.is_some();
         state.bytes = 0;
         let waiting = std::mem::take(&mut state.waiting);
         for message in left.unwrap_or_default().into_iter().chain(waiting) {
