@@ -11,6 +11,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 mod banner;
 mod check;
 mod config;
+mod connect;
 mod explain;
 mod logging;
 mod plugin;
@@ -31,6 +32,7 @@ const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 130 inter
 const HELP: &str = "\
 Examples:
   lockgate wrap -- npx -y some-server    serve a stdio server over HTTP
+  lockgate connect https://a.example/mcp a remote server for a client that starts programs
   lockgate serve                         serve what ./lockgate.yaml describes
   lockgate check                         why does it not work?
   lockgate plugin inspect redact.wasm    what does this plugin do and want?
@@ -61,6 +63,8 @@ enum Command {
     Serve(serve::Arguments),
     /// Serve one stdio server over HTTP: no configuration file needed
     Wrap(wrap::Arguments),
+    /// Serve one remote server over stdio, or to several clients over HTTP
+    Connect(connect::Arguments),
     /// Load everything, connect to every server, and say what works and what does not
     Check(check::Arguments),
     /// Build, inspect and explain plugins
@@ -142,7 +146,8 @@ pub fn run() -> ExitCode {
         return ExitCode::SUCCESS;
     };
     // What other commands have to say stands in their output.
-    let level = if matches!(command, Command::Serve(_) | Command::Wrap(_)) { "info" } else { "warn" };
+    let serves = matches!(command, Command::Serve(_) | Command::Wrap(_) | Command::Connect(_));
+    let level = if serves { "info" } else { "warn" };
     // These talk to their parent over pipes and log nothing of their own.
     if !matches!(command, Command::PluginPrepare | Command::GuardChildren)
         && let Err(message) = logging::install(&cli.logging, level)
@@ -153,6 +158,7 @@ pub fn run() -> ExitCode {
     crate::upstream::guard::install_itself(vec!["guard-children".to_owned()]);
     let outcome = match command {
         Command::Serve(arguments) => serve::run(arguments, &cli.logging),
+        Command::Connect(arguments) => connect::run(arguments, &cli.logging),
         Command::Wrap(arguments) => wrap::run(arguments, &cli.logging),
         Command::Check(arguments) => check::run(arguments),
         Command::Plugin(PluginCommand::Build(arguments)) => plugin_build::run(arguments),

@@ -25,7 +25,18 @@ pub const DEFAULT_LISTEN: std::net::SocketAddr =
 /// The configuration file that is read if none is named, in the current directory.
 pub const DEFAULT_FILE: &str = "lockgate.yaml";
 
+/// The entrance that merges all servers: `/mcp`, `/sse`, `/message`. No server can have this name.
+pub const MERGED: &str = "mcp";
+
 impl Config {
+    /// The servers behind a name that is no server's: all that are not disabled behind [`MERGED`], in
+    /// the order of their names.
+    pub fn members(&self, name: &str) -> Option<Vec<&str>> {
+        let all =
+            || self.servers.iter().filter(|(_, server)| !server.disabled).map(|(name, _)| name.as_str());
+        (name == MERGED).then(|| all().collect())
+    }
+
     /// The address to listen on.
     pub fn listen_address(&self) -> std::net::SocketAddr {
         self.listen.unwrap_or(DEFAULT_LISTEN)

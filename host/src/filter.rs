@@ -28,6 +28,8 @@ pub struct Hooks {
     pub request: bool,
     pub upstream: bool,
     pub response: bool,
+    pub input: bool,
+    pub notification: bool,
 }
 
 /// One filter, ready to be called. Every method is only called if [`Filter::hooks`] names it.
@@ -50,6 +52,24 @@ pub trait Filter: Send + Sync + 'static {
     -> BoxFuture<'a, Result<ExchangeEffects, Failure>>;
     /// On the way down.
     fn response<'a>(&'a self, call: Arc<CallView>) -> BoxFuture<'a, Result<Effects, Failure>>;
+    /// A question of a server, on its way to the client.
+    fn input_ask<'a>(&'a self, question: Arc<QuestionView>) -> BoxFuture<'a, Result<AskEffects, Failure>> {
+        let _ = question;
+        Box::pin(std::future::ready(Ok(AskEffects::Pass(None))))
+    }
+    /// The answer to it, on its way to the server.
+    fn input_answer<'a>(&'a self, question: Arc<QuestionView>) -> BoxFuture<'a, Result<AskEffects, Failure>> {
+        let _ = question;
+        Box::pin(std::future::ready(Ok(AskEffects::Pass(None))))
+    }
+    /// A notification, in either direction.
+    fn notification<'a>(
+        &'a self,
+        notification: Arc<NotificationView>,
+    ) -> BoxFuture<'a, Result<Delivery, Failure>> {
+        let _ = notification;
+        Box::pin(std::future::ready(Ok(Delivery::Pass(None))))
+    }
 }
 
 /// Who calls, as established by an `authenticate` filter or the configuration.
@@ -326,6 +346,57 @@ pub struct ExchangeEffects {
     pub set: http::HeaderMap,
     /// Headers to remove.
     pub remove: Vec<http::HeaderName>,
+}
+
+/// Something that a server asks the user or the model behind a client.
+#[derive(Clone, Debug)]
+pub struct QuestionView {
+    /// The server that asks.
+    pub server: Arc<str>,
+    /// `elicitation/create`, `sampling/createMessage`, `roots/list`, or what else servers ask.
+    pub method: Arc<str>,
+    /// Raw JSON object; `{}` if the question has none.
+    pub params: Bytes,
+    /// None until it is answered, by the client or by a filter.
+    pub answer: Option<Outcome>,
+    /// The call it belongs to, if that is known.
+    pub call: Option<Arc<CallView>>,
+}
+
+/// What an `input` hook decided and changed.
+#[derive(Clone, Debug)]
+pub enum AskEffects {
+    /// Go on: with new `params` (on the way to the client) or a new content of the answer (on the way
+    /// back; same variant as before), if edited.
+    Pass(Option<Bytes>),
+    /// Answer the server with this result (raw JSON object) instead.
+    Answer(Bytes),
+    /// Answer the server with this error instead.
+    Refuse(Rejection),
+}
+
+/// A message that nobody answers.
+#[derive(Clone, Debug)]
+pub struct NotificationView {
+    /// The server it comes from or goes to.
+    pub server: Arc<str>,
+    /// The MCP method.
+    pub method: Arc<str>,
+    /// From the server to the client.
+    pub down: bool,
+    /// Raw JSON object; `{}` if it has none.
+    pub params: Bytes,
+    /// The call it belongs to, if that is known.
+    pub call: Option<Arc<CallView>>,
+}
+
+/// What a `notification` hook decided and changed.
+#[derive(Clone, Debug)]
+pub enum Delivery {
+    /// Go on, with new `params` if edited.
+    Pass(Option<Bytes>),
+    /// It ends here.
+    Drop,
 }
 
 /// A filter could not do its work. The message names hook and cause and is for the operator only.

@@ -16,8 +16,10 @@ use crate::proxy::{Joining, Link, Opening, Snapshot, rescue};
 use crate::upstream::Upstreams;
 
 mod joined;
+mod merged;
 
 use joined::Joined;
+pub use merged::Merged;
 
 /// Generations alive at once, the newest included; the oldest beyond it is cut at once.
 const GENERATIONS: usize = 4;
@@ -186,6 +188,13 @@ impl Gateway {
         let result = self.announce(&connection.handshake().result);
         self.note(&link);
         Ok((link, result))
+    }
+
+    /// The servers behind a name that is no server's: those of an entrance that merges several.
+    pub fn members(&self, name: &str) -> Option<Vec<Arc<str>>> {
+        let config = self.config();
+        let members = config.members(name)?;
+        Some(members.into_iter().map(Arc::from).collect())
     }
 
     /// The link that a request of the modern era goes over: one for each server and owner, for as long

@@ -196,6 +196,8 @@ fn help_fits_a_screen_and_needs_nothing() {
     for arguments in [
         vec!["--help"],
         vec!["serve", "--help"],
+        vec!["wrap", "--help"],
+        vec!["connect", "--help"],
         vec!["check", "--help"],
         vec!["plugin", "--help"],
         vec!["plugin", "build", "--help"],

@@ -166,6 +166,8 @@ fn hook_names(hooks: Hooks) -> Vec<&'static str> {
         (hooks.request, "request"),
         (hooks.upstream, "upstream"),
         (hooks.response, "response"),
+        (hooks.input, "input"),
+        (hooks.notification, "notification"),
     ]
     .into_iter()
     .filter_map(|(has, name)| has.then_some(name))

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::jsonrpc::{Limits, Message, Source};
 use crate::proxy::Downlink;
-use crate::upstream::{Connection, Hello, Outgoing, Owner, UpstreamCall, Upstreams};
+use crate::upstream::{Connection, Hello, Outgoing, Owner, UpstreamCall, UpstreamError, Upstreams};
 
 /// Most pages of a list that are read: a server that always has one more is not read for ever.
 const PAGES: usize = 100;
@@ -48,14 +48,19 @@ pub async fn probe(
 ) -> Result<Found, String> {
     let begun = Instant::now();
     let work = async {
-        let hello = Hello {
+        let hello = |params| Hello {
             server: Arc::clone(&server),
             owner: Owner::Session(Arc::from(format!("check-{server}"))),
-            params: Some(initialize_params()),
+            params,
             downlink: Arc::new(Nobody),
             outgoing: Arc::clone(&outgoing),
         };
-        let lease = upstreams.connect(hello).await.map_err(|e| e.to_string())?;
+        let lease = match upstreams.connect(hello(Some(initialize_params()))).await {
+            // What it speaks instead, clients of that era will ask for.
+            Err(UpstreamError::OtherEra { .. }) => upstreams.connect(hello(None)).await,
+            legacy => legacy,
+        };
+        let lease = lease.map_err(|e| e.to_string())?;
         let deadline = begun + timeout;
         list_tools(lease.connection.as_ref(), &server, &outgoing, deadline).await
     };

@@ -1,17 +1,56 @@
 //! What `wrap` and `connect` have in common: one server that is told in flags.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 
-use crate::config::Isolation;
 use crate::config::validate::RESERVED;
+use crate::config::{Config, Isolation};
+use crate::filter::ignore::ignore_tools;
+use crate::filter::placed::Placed;
 
 /// What a configuration that was made of flags is called in errors.
 pub const ORIGIN: &str = "command line";
 
 /// Longest name of a server.
 const NAME_CHARS: usize = 64;
+
+/// Flags of both commands.
+#[derive(Clone, Debug, Args)]
+pub struct Common {
+    /// Hide the tools that a glob covers: from lists and from calls. Repeatable
+    #[arg(long, value_name = "GLOB")]
+    ignore_tool: Vec<String>,
+    /// Longest wait for the server to start, and for one answer: 500ms, 30s, 2m
+    #[arg(long, value_name = "TIME", value_parser = super::parse_duration, default_value = "60s")]
+    timeout: Duration,
+    /// Serve whoever can reach an address beyond this machine
+    #[arg(long)]
+    allow_unauthenticated: bool,
+}
+
+impl Common {
+    /// What of the configuration they say.
+    pub fn apply(&self, config: &mut Config) {
+        // The configuration counts seconds, and none would be no time at all.
+        let seconds = self.timeout.as_secs_f64().ceil().max(1.0);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "1 to 3600")]
+        let seconds = seconds as u64;
+        config.limits.call_seconds = seconds;
+        config.limits.call_max_seconds = config.limits.call_max_seconds.max(seconds);
+        config.http.allow_unauthenticated = self.allow_unauthenticated;
+    }
+
+    /// The filters they ask for.
+    pub fn filters(&self) -> Vec<Arc<Placed>> {
+        match self.ignore_tool.as_slice() {
+            [] => Vec::new(),
+            globs => vec![ignore_tools(globs.to_vec())],
+        }
+    }
+}
 
 /// Who shares one connection to the server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

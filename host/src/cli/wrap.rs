@@ -10,8 +10,7 @@ use super::EXIT_CODES;
 use super::logging::{self, Format};
 use super::service::{Door, Service, parse_address};
 use super::single::{self, Sharing};
-use crate::config::{Config, Http, Isolation, Loaded, Server};
-use crate::filter::ignore::ignore_tools;
+use crate::config::{Config, Isolation, Loaded, Server};
 
 /// `lockgate wrap`
 #[derive(Debug, Args)]
@@ -38,12 +37,8 @@ pub struct Arguments {
     /// Who shares one process: each client session has its own, or all share one
     #[arg(long, value_enum, value_name = "WHO", default_value_t)]
     isolation: Sharing,
-    /// Hide the tools that a glob covers: from lists and from calls. Repeatable
-    #[arg(long, value_name = "GLOB")]
-    ignore_tool: Vec<String>,
-    /// Serve whoever can reach an address beyond this machine
-    #[arg(long)]
-    allow_unauthenticated: bool,
+    #[command(flatten)]
+    common: single::Common,
     /// The server: a program that speaks MCP on stdin and stdout, and its arguments
     #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
     command: Vec<String>,
@@ -62,16 +57,10 @@ pub fn run(arguments: Arguments, logging: &logging::Options) -> anyhow::Result<E
         isolation: Isolation::from(arguments.isolation),
         ..Server::default()
     };
-    let config = Config {
-        listen: Some(arguments.listen),
-        servers: [(name.clone(), server)].into(),
-        http: Http { allow_unauthenticated: arguments.allow_unauthenticated, ..Http::default() },
-        ..Config::default()
-    };
+    let servers = [(name.clone(), server)].into();
+    let mut config = Config { listen: Some(arguments.listen), servers, ..Config::default() };
+    arguments.common.apply(&mut config);
     let loaded = Loaded::from_config(config, single::ORIGIN)?;
-    let built_in = match arguments.ignore_tool {
-        globs if globs.is_empty() => Vec::new(),
-        globs => vec![ignore_tools(globs)],
-    };
+    let built_in = arguments.common.filters();
     Service { loaded, door: Door::Bare(name), built_in, json: logging.log_format == Format::Json }.run()
 }

@@ -40,6 +40,15 @@ pub fn expand(root: &mut Node, variables: &dyn Variables, base: &Path) -> (Vec<P
     (walk.errors, walk.warnings)
 }
 
+/// Replaces variables in one text that stands in no file. `what` is how problems call it.
+///
+/// # Errors
+/// A variable that is not set, or none at all.
+pub fn expand_text(text: &str, what: &str, variables: &dyn Variables) -> Result<String, Problem> {
+    let walk = Walk { variables, base: Path::new(""), errors: Vec::new(), warnings: Vec::new() };
+    walk.text(text, &KeyPath::of([what]))
+}
+
 struct Walk<'a> {
     variables: &'a dyn Variables,
     base: &'a Path,

@@ -383,7 +383,8 @@ pub struct Limits {
     pub session_idle_seconds: u64,
     /// Every session ends after this many seconds (24 h).
     pub session_seconds: u64,
-    /// Bytes that wait for one slow reader of a stream (1 MiB); beyond it the stream is cut.
+    /// Bytes that wait for one slow reader of a stream (1 MiB); beyond it the stream is cut. As many
+    /// may wait for `notification` filters; beyond it notifications are dropped, and that is logged.
     pub stream_buffer_bytes: usize,
     /// Bytes that a session keeps of what its streams said (1 MiB), so that a client that lost one
     /// can resume it. 0: nothing is kept.

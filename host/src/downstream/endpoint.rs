@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 
 use crate::config::Config;
 use crate::filter::{Caller, RequestHead};
-use crate::gateway::{Authenticated, Gateway, Refusal};
+use crate::gateway::{Authenticated, Gateway, Merged, Refusal};
 use crate::jsonrpc::Message;
 use crate::keys::Keys;
 use crate::proxy::{CallScope, Joining, Link, Opening};
@@ -67,6 +67,11 @@ impl Endpoint for Served {
     }
     fn open(&self, opening: Opening) -> BoxFuture<'_, Opened> {
         async move {
+            if let Some(servers) = self.0.members(&opening.server) {
+                let (merged, result) = Merged::open(self.0.clone(), servers, opening).await?;
+                let standing: Arc<dyn Standing> = Arc::new(Combined(merged));
+                return Ok((standing, result));
+            }
             let (link, result) = self.0.open(opening).await?;
             let standing: Arc<dyn Standing> = Arc::new(Linked(link));
             Ok((standing, result))
@@ -75,6 +80,11 @@ impl Endpoint for Served {
     }
     fn join(&self, joining: Joining) -> BoxFuture<'_, Joined> {
         async move {
+            if let Some(servers) = self.0.members(&joining.server) {
+                let merged = Merged::join(self.0.clone(), servers, joining);
+                let standing: Arc<dyn Standing> = Arc::new(Combined(merged));
+                return Ok(standing);
+            }
             let standing: Arc<dyn Standing> = Arc::new(Linked(self.0.join(joining).await?));
             Ok(standing)
         }
@@ -93,6 +103,20 @@ impl Standing for Linked {
     }
     fn lists_changed(&self) {
         self.0.lists_changed();
+    }
+    fn close(&self) {
+        self.0.close();
+    }
+}
+
+struct Combined(Merged);
+
+impl Standing for Combined {
+    fn call(&self, request: Message, scope: CallScope) -> BoxFuture<'_, Option<Message>> {
+        self.0.call(request, scope).boxed()
+    }
+    fn notify(&self, notification: Message, caller: Arc<Caller>) -> BoxFuture<'_, ()> {
+        self.0.notify(notification, caller).boxed()
     }
     fn close(&self) {
         self.0.close();

@@ -9,7 +9,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+mod told;
+
 pub use super::placed::{Placed, PlacedParts};
+pub use told::Asked;
 
 use super::breaker::Permit;
 use super::{
@@ -34,13 +37,15 @@ pub struct Row {
     request: Vec<(usize, Arc<Placed>)>,
     response: Vec<(usize, Arc<Placed>)>,
     upstream: Vec<Arc<Placed>>,
+    input: Vec<(usize, Arc<Placed>)>,
+    notification: Vec<(usize, Arc<Placed>)>,
 }
 
 /// A method and the kinds of items it can be about, for building the rows.
 pub type MethodKinds = (&'static str, &'static [ItemKind]);
 
 /// What each filter stored in the course of one call, by its position.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct States(Vec<(usize, Arc<BTreeMap<String, Bytes>>)>);
 
 /// How a call leaves the request phase.
@@ -340,6 +345,12 @@ impl Row {
             if placed.hooks.upstream {
                 row.upstream.push(placed.clone());
             }
+            if placed.hooks.input {
+                row.input.push((position, placed.clone()));
+            }
+            if placed.hooks.notification {
+                row.notification.push((position, placed.clone()));
+            }
         }
         row
     }
@@ -399,7 +410,12 @@ async fn ask<T>(
                 hook,
                 kind = ?failure.kind,
                 "filter failed: {failure}; {}",
-                if open { "skipped (on_failure: open)" } else { "the call is refused (on_failure: closed)" }
+                match (open, hook) {
+                    (true, _) => "skipped (on_failure: open)",
+                    (false, told::NOTIFICATION) => "the notification is dropped (on_failure: closed)",
+                    (false, told::ON_ASK | told::ON_ANSWER) => "the server's question is refused (on_failure: closed)",
+                    (false, _) => "the call is refused (on_failure: closed)",
+                }
             );
             if opened {
                 tracing::error!(
@@ -415,6 +431,11 @@ async fn ask<T>(
 }
 
 impl States {
+    /// Nothing stored.
+    pub const fn none() -> States {
+        States(Vec::new())
+    }
+
     fn of(&self, position: usize) -> Arc<BTreeMap<String, Bytes>> {
         self.0.iter().find(|(p, _)| *p == position).map(|(_, s)| s.clone()).unwrap_or_default()
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::ItemKind;
 use super::chain::{MethodKinds, Placed};
 use crate::config::OnFailure;
+use crate::protocol::methods::QUESTIONS;
 
 /// Why a filter is or is not part of a call.
 #[derive(Clone, Debug)]
@@ -46,9 +47,12 @@ pub fn explain(
             add("authenticate", hooks.authenticate, true);
             add("catalog", hooks.catalog, judges);
             add("access", hooks.access, judges && (named || list));
-            add("request", hooks.request, sees && named);
-            add("upstream", hooks.upstream, sees && named);
-            add("response", hooks.response, sees && named);
+            let (asked, told) = (QUESTIONS.contains(&method), method.starts_with("notifications/"));
+            add("request", hooks.request, sees && named && !asked && !told);
+            add("upstream", hooks.upstream, sees && named && !asked);
+            add("response", hooks.response, sees && named && !asked && !told);
+            add("input", hooks.input, sees && named && asked);
+            add("notification", hooks.notification, sees && named && told);
             let reason = if !placed.sees_server(server) {
                 phases.clear();
                 format!("match.servers {:?} does not include `{server}`", placed.matches.servers)

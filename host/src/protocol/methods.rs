@@ -28,3 +28,22 @@ pub const LEGACY_ONLY: [&str; 7] = [
     "tasks/list",
     "tasks/result",
 ];
+
+/// Notifications of the specification that pass `notification` filters, in either direction; those of
+/// extensions do as well. What Lockgate keeps to itself (`notifications/initialized`,
+/// `notifications/cancelled`) is not among them.
+pub const NOTIFICATIONS: [&str; 9] = [
+    "notifications/progress",
+    "notifications/message",
+    "notifications/tools/list_changed",
+    "notifications/prompts/list_changed",
+    "notifications/resources/list_changed",
+    "notifications/resources/updated",
+    "notifications/roots/list_changed",
+    "notifications/tasks/status",
+    "notifications/elicitation/complete",
+];
+
+/// What servers ask of clients by the specification, and so passes `input` filters; requests of
+/// extensions do as well.
+pub const QUESTIONS: [&str; 3] = ["elicitation/create", "sampling/createMessage", "roots/list"];

@@ -1,5 +1,7 @@
 //! One call: resolve, access, request filters, upstream, response filters, answer.
 
+mod sending;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -10,13 +12,12 @@ use tokio_util::sync::CancellationToken;
 use super::definitions::quoted;
 use super::link::{CallScope, Link};
 use super::methods::{self, Row, Subject};
-use super::outgoing::Filtered;
+use super::notices::{Closing, Screened};
 use super::{Downlink, Snapshot, cursors, rescue};
 use crate::filter::chain::{Chain, States, Up};
 use crate::filter::{CallView, Caller, Item, ItemKind, Outcome};
 use crate::jsonrpc::{self, Document, Kind, Limits, Message};
 use crate::protocol::methods::{DISCOVER, LISTEN};
-use crate::upstream::{Connection, Outgoing, Reply, UpstreamCall, UpstreamError};
 
 /// Names calls in logs and for plugins.
 static CALLS: AtomicU64 = AtomicU64::new(1);
@@ -30,6 +31,8 @@ pub(super) struct Run<'a> {
     pub(super) method: Arc<str>,
     pub(super) caller: Arc<Caller>,
     pub(super) downlink: Arc<dyn Downlink>,
+    /// What filters look at of it; none if none do.
+    screened: Option<Arc<Screened>>,
     pub(super) cancel: CancellationToken,
     pub(super) ending: CancellationToken,
     deadline: Instant,
@@ -71,12 +74,19 @@ impl Link {
         let cancel = scope.cancel.child_token();
         let cut = snapshot.cut().clone();
         let principal = scope.caller.principal.clone();
+        let (limit, budget) = (config.limits.stream_buffer_bytes, chain.budget());
+        let screened = match listens {
+            true => Some(Screened::lasting(scope.downlink.clone(), &self.server, &self.gateway)),
+            false => Screened::of_call(&scope.downlink, &self.server, &chain, limit),
+        };
+        let _closing = Closing(screened.as_ref());
         let mut run = Run {
             link: self,
             chain,
             method: method.clone(),
             caller: scope.caller,
-            downlink: self.watched(scope.downlink),
+            downlink: self.watched(screened.clone().map_or(scope.downlink, |screened| screened)),
+            screened: screened.clone(),
             cancel: cancel.clone(),
             ending: scope.ending,
             deadline: started + Duration::from_secs(seconds),
@@ -98,6 +108,9 @@ impl Link {
                 }
             }
         };
+        if let (Some(screened), Some(_)) = (&screened, &end) {
+            screened.finish(budget).await;
+        }
         tracing::info!(
             target: "call",
             server = %self.server,
@@ -165,6 +178,9 @@ impl Run<'_> {
         };
         let mut reply = None;
         if view.outcome.is_none() {
+            if let Some(screened) = &self.screened {
+                screened.about(&view, &states);
+            }
             match self.exchange(row, &mut view, target.as_ref()).await {
                 Ok(message) => reply = Some(message),
                 Err(outcome) if self.cancel.is_cancelled() => return Err(outcome),
@@ -245,56 +261,6 @@ impl Run<'_> {
             return Err(self.unknown(target.kind, &target.visible));
         }
         Ok(message)
-    }
-
-    /// Sends a message to the server and waits for its answer.
-    pub(super) async fn send(
-        &self,
-        message: Message,
-        call: Option<Arc<CallView>>,
-        definition: Option<Bytes>,
-    ) -> Result<Reply, Outcome> {
-        let shared = self.link.is_shared();
-        let principal = if shared { None } else { self.caller.principal.clone() };
-        let outgoing: Arc<dyn Outgoing> = Arc::new(Filtered {
-            server: self.link.server.clone(),
-            chain: self.chain.clone(),
-            method: self.method.clone(),
-            call: call.filter(|_| !shared),
-            principal,
-        });
-        let failed = |error: UpstreamError| {
-            if !matches!(error, UpstreamError::Cancelled) {
-                let method = for_log(&self.method);
-                tracing::warn!(server = %self.link.server, %method, call = self.id, "{error}");
-            }
-            rescue::upstream(&error)
-        };
-        let connection = self.connection().await.map_err(failed)?;
-        let call = UpstreamCall {
-            message,
-            downlink: self.downlink.clone(),
-            cancel: self.cancel.clone(),
-            deadline: self.deadline,
-            hard_deadline: self.hard_deadline,
-            outgoing,
-            definition,
-        };
-        connection.call(call).await.map_err(failed)
-    }
-
-    /// The link's connection. Making it anew may take longer than this call may, and goes on then
-    /// for the next one.
-    async fn connection(&self) -> Result<Arc<dyn Connection>, UpstreamError> {
-        tokio::select! {
-            biased;
-            connection = self.link.connection() => connection,
-            () = self.cancel.cancelled() => Err(UpstreamError::Cancelled),
-            () = tokio::time::sleep_until(self.deadline.into()) => Err(UpstreamError::Unreachable {
-                server: self.link.server.clone(),
-                reason: "it was not connected to again in time; the call did not reach it".to_owned(),
-            }),
-        }
     }
 
     /// Resolves a name as the client knows it and asks `access` about it.

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::definitions::Definitions;
 use super::listen::Listeners;
 use super::methods::{self, Notification};
+use super::notices::{self, Screened};
 use super::outgoing::Filtered;
 use super::{Downlink, Snapshot};
 use crate::config::Isolation;
@@ -39,6 +40,7 @@ pub struct Opening {
 }
 
 /// Who wants to make requests of the modern era, which knows no sessions.
+#[derive(Clone)]
 pub struct Joining {
     /// The server asked for.
     pub server: Arc<str>,
@@ -49,6 +51,7 @@ pub struct Joining {
 }
 
 /// What belongs to one call besides its message.
+#[derive(Clone)]
 pub struct CallScope {
     /// Who makes it: re-authenticated with every HTTP request.
     pub caller: Arc<Caller>,
@@ -104,6 +107,7 @@ impl Link {
             (Isolation::Principal, Some(p)) => Owner::Principal(p.issuer.clone(), p.id.clone()),
             _ => Owner::Session(session),
         };
+        let downlink = Screened::lasting(downlink, &server, &gateway);
         let link = Link::new(gateway, server, owner, Some(params), caller, downlink, Arc::default());
         link.connection().await?;
         Ok(link)
@@ -199,6 +203,8 @@ impl Link {
             }
         }
         let Some(outgoing) = self.outgoing(&snapshot, Arc::from(method), &caller) else { return };
+        let Some(chain) = snapshot.chain(&self.server) else { return };
+        let Some(notification) = notices::up(chain, &self.server, notification).await else { return };
         if let Err(error) = connection.connection.notify(notification, outgoing).await {
             tracing::debug!(server = %self.server, %error, "a notification did not reach the server");
         }
@@ -389,7 +395,7 @@ impl Link {
     }
 
     /// Whether the server said it has this capability (`tools`, `prompts`, `resources` …).
-    pub(super) fn has_capability(&self, name: &str) -> bool {
+    pub(crate) fn has_capability(&self, name: &str) -> bool {
         let lease = lock(&self.lease).clone();
         lease.is_some_and(|lease| {
             let pointer = format!("/capabilities/{name}");

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::methods;
 use crate::config::Config;
 use crate::filter::chain::{Chain, MethodKinds, Placed};
+use crate::protocol::methods as protocol;
 
 /// One generation of everything that decides.
 #[derive(Debug)]
@@ -72,5 +73,7 @@ impl Snapshot {
 
 /// Every method with the kinds it can be about, as chains want it.
 pub fn method_kinds() -> Vec<MethodKinds> {
-    methods::TABLE.iter().map(|row| (row.method, methods::kinds_of(row))).collect()
+    let told = protocol::NOTIFICATIONS.iter().chain(&protocol::QUESTIONS);
+    let requests = methods::TABLE.iter().map(|row| (row.method, methods::kinds_of(row)));
+    requests.chain(told.map(|method| (*method, [].as_slice()))).collect()
 }

@@ -11,8 +11,8 @@ use super::host::documents::{Documents, Key};
 use super::run::{Answer, Hook, Ran, words};
 use super::store::Subject;
 use crate::filter::{
-    Decision, DefinitionsEdit, Effects, ExchangeEffects, Failure, FailureKind, Outcome, Principal, Rejection,
-    Verdict, Visibility,
+    AskEffects, Decision, DefinitionsEdit, Delivery, Effects, ExchangeEffects, Failure, FailureKind, Outcome,
+    Principal, Rejection, Verdict, Visibility,
 };
 use crate::jsonrpc::{Document, JsonKind, Limits, Message, Source};
 
@@ -149,13 +149,21 @@ pub(super) fn effects(hook: Hook, ran: Ran, identity: &Identity) -> Result<Effec
         return Ok(effects);
     }
     effects.reroute = reroute;
-    if let Some(document) = documents.edited(Key::Params) {
-        effects.params = Some(lawful_params(hook, document.bytes(), identity.json_limits)?);
-    }
+    effects.params = edited_params(hook, &mut documents, Key::Params, identity)?;
     if let Some(outcome) = &view.outcome {
-        effects.outcome = edited_outcome(hook, &mut documents, outcome)?;
+        effects.outcome = edited_outcome(hook, &mut documents, Key::Outcome, outcome)?;
     }
     Ok(effects)
+}
+
+fn edited_params(
+    hook: Hook,
+    documents: &mut Documents,
+    key: Key,
+    identity: &Identity,
+) -> Result<Option<Bytes>, Failure> {
+    let edited = documents.edited(key).map(|document| document.bytes().clone());
+    edited.map(|params| lawful_params(hook, &params, identity.json_limits)).transpose()
 }
 
 /// Edits were judged one by one, and as a document of its own. The server reads them as part of a
@@ -172,8 +180,13 @@ fn lawful_params(hook: Hook, params: &Bytes, limits: Limits) -> Result<Bytes, Fa
     }
 }
 
-fn edited_outcome(hook: Hook, documents: &mut Documents, was: &Outcome) -> Result<Option<Bytes>, Failure> {
-    let Some(document) = documents.edited(Key::Outcome) else { return Ok(None) };
+fn edited_outcome(
+    hook: Hook,
+    documents: &mut Documents,
+    key: Key,
+    was: &Outcome,
+) -> Result<Option<Bytes>, Failure> {
+    let Some(document) = documents.edited(key) else { return Ok(None) };
     let mut is = |at: &str, kind| document.kind(at).is_ok_and(|found| found == Some(kind));
     if !is("", JsonKind::Object) {
         return Err(bad(hook, "its edits leave an outcome that is not an object"));
@@ -199,6 +212,41 @@ pub(super) fn exchange(ran: Ran, identity: &Identity) -> Result<ExchangeEffects,
         }),
         hooks::upstream::ExchangeVerdict::Extra(_) => {
             Err(bad(hook, "a verdict that this Lockgate does not know"))
+        }
+    }
+}
+
+/// What an `input` hook answered: `on-ask` may edit the question, `on-answer` its answer.
+pub(super) fn asked(hook: Hook, ran: Ran, identity: &Identity) -> Result<AskEffects, Failure> {
+    let Ran { answer: Answer::Ask(answer), subject: Subject::Question(view), mut documents } = ran else {
+        return Err(mismatch(hook));
+    };
+    match answer.map_err(|failure| returned(hook, &failure))? {
+        hooks::input::AskVerdict::Pass => match &view.answer {
+            None => Ok(AskEffects::Pass(edited_params(hook, &mut documents, Key::Told, identity)?)),
+            Some(answer) => Ok(AskEffects::Pass(edited_outcome(hook, &mut documents, Key::Answer, answer)?)),
+        },
+        hooks::input::AskVerdict::Answer(result) => {
+            within_output(hook, result.len(), identity)?;
+            Ok(AskEffects::Answer(object(hook, "the answer", result, identity)?))
+        }
+        hooks::input::AskVerdict::Refuse(rejection) => {
+            Ok(AskEffects::Refuse(rejected(hook, rejection, identity)?))
+        }
+        hooks::input::AskVerdict::Extra(_) => Err(bad(hook, "a verdict that this Lockgate does not know")),
+    }
+}
+
+pub(super) fn delivery(ran: Ran, identity: &Identity) -> Result<Delivery, Failure> {
+    let hook = Hook::Notification;
+    let Ran { answer: Answer::Delivery(answer), mut documents, .. } = ran else { return Err(mismatch(hook)) };
+    match answer.map_err(|failure| returned(hook, &failure))? {
+        hooks::notification::Delivery::Pass => {
+            Ok(Delivery::Pass(edited_params(hook, &mut documents, Key::Told, identity)?))
+        }
+        hooks::notification::Delivery::Drop => Ok(Delivery::Drop),
+        hooks::notification::Delivery::Extra(_) => {
+            Err(bad(hook, "a delivery that this Lockgate does not know"))
         }
     }
 }

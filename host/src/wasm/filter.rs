@@ -17,8 +17,9 @@ use super::run::{Hook, Runtime};
 use super::store::Subject;
 use crate::config::{FilterLimits, Instances};
 use crate::filter::{
-    CallView, Decision, DefinitionsEdit, DefinitionsView, Effects, ExchangeEffects, ExchangeView, Failure,
-    FailureKind, Filter, Hooks, ItemsView, RequestHead, Visibility,
+    AskEffects, CallView, Decision, DefinitionsEdit, DefinitionsView, Delivery, Effects, ExchangeEffects,
+    ExchangeView, Failure, FailureKind, Filter, Hooks, ItemsView, NotificationView, QuestionView,
+    RequestHead, Visibility,
 };
 use crate::jsonrpc;
 
@@ -224,6 +225,8 @@ impl Filter for WasmFilter {
             request: self.runtime.has(Hook::Request),
             upstream: self.runtime.has(Hook::Upstream),
             response: self.runtime.has(Hook::Response),
+            input: self.runtime.has(Hook::Ask),
+            notification: self.runtime.has(Hook::Notification),
         }
     }
 
@@ -276,6 +279,27 @@ impl Filter for WasmFilter {
             let subject = Subject::Call { view, up: false, state: None, reroute: None };
             let ran = self.runtime.run(Hook::Response, subject).await?;
             self.counted(answers::effects(Hook::Response, ran, self.runtime.identity()))
+        })
+    }
+
+    fn input_ask<'a>(&'a self, view: Arc<QuestionView>) -> BoxFuture<'a, Result<AskEffects, Failure>> {
+        Box::pin(async move {
+            let ran = self.runtime.run(Hook::Ask, Subject::Question(view)).await?;
+            self.counted(answers::asked(Hook::Ask, ran, self.runtime.identity()))
+        })
+    }
+
+    fn input_answer<'a>(&'a self, view: Arc<QuestionView>) -> BoxFuture<'a, Result<AskEffects, Failure>> {
+        Box::pin(async move {
+            let ran = self.runtime.run(Hook::Answer, Subject::Question(view)).await?;
+            self.counted(answers::asked(Hook::Answer, ran, self.runtime.identity()))
+        })
+    }
+
+    fn notification<'a>(&'a self, view: Arc<NotificationView>) -> BoxFuture<'a, Result<Delivery, Failure>> {
+        Box::pin(async move {
+            let ran = self.runtime.run(Hook::Notification, Subject::Notification(view)).await?;
+            self.counted(answers::delivery(ran, self.runtime.identity()))
         })
     }
 }

@@ -12,5 +12,6 @@ mod random;
 mod reserved;
 mod secrets;
 pub(super) mod subject;
+mod told;
 mod types;
 pub(super) mod wasi;

@@ -18,9 +18,10 @@ const TRACK: (u64, u64) = (0, 1);
 /// Imports that are always given.
 const ALWAYS: [&str; 6] = ["types", "documents", "context", "log", "clock", "random"];
 /// Hooks that are called.
-const HOOKS: [&str; 6] = ["authenticate", "catalog", "access", "request", "upstream", "response"];
+const HOOKS: [&str; 8] =
+    ["authenticate", "catalog", "access", "request", "upstream", "response", "input", "notification"];
 /// In the contract, but not carried out yet.
-const NOT_YET: [&str; 7] = ["kv", "http", "calls", "metrics", "input", "notification", "observe"];
+const NOT_YET: [&str; 5] = ["kv", "http", "calls", "metrics", "observe"];
 
 /// What a component exports and imports, read without running it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -165,6 +166,8 @@ impl Contract {
             "request" => self.hooks.request = true,
             "upstream" => self.hooks.upstream = true,
             "response" => self.hooks.response = true,
+            "input" => self.hooks.input = true,
+            "notification" => self.hooks.notification = true,
             _ => {}
         }
     }
@@ -285,6 +288,8 @@ pub(super) fn indices(pre: &InstancePre<State>, plugin: &str) -> Result<Indices,
         request: find!(request),
         upstream: find!(upstream),
         response: find!(response),
+        input: find!(input),
+        notification: find!(notification),
     })
 }
 
@@ -308,6 +313,6 @@ pub(super) fn check_types(
             })*
         };
     }
-    check!(lifecycle authenticate catalog access request upstream response);
+    check!(lifecycle authenticate catalog access request upstream response input notification);
     Ok(())
 }

@@ -33,6 +33,9 @@ pub(super) enum Hook {
     Request,
     Upstream,
     Response,
+    Ask,
+    Answer,
+    Notification,
 }
 
 impl Hook {
@@ -46,6 +49,9 @@ impl Hook {
             Hook::Request => "request",
             Hook::Upstream => "upstream",
             Hook::Response => "response",
+            Hook::Ask => "input.on-ask",
+            Hook::Answer => "input.on-answer",
+            Hook::Notification => "notification",
         }
     }
 }
@@ -57,6 +63,8 @@ pub(super) enum Answer {
     Visibilities(Result<Vec<hooks::access::Visibility>, types::Failure>),
     Verdict(Result<types::Verdict, types::Failure>),
     Exchange(Result<hooks::upstream::ExchangeVerdict, types::Failure>),
+    Ask(Result<hooks::input::AskVerdict, types::Failure>),
+    Delivery(Result<hooks::notification::Delivery, types::Failure>),
 }
 
 /// A hook that returned, and what it left.
@@ -76,6 +84,8 @@ pub(super) struct Indices {
     pub(super) request: Option<hooks::request::GuestIndices>,
     pub(super) upstream: Option<hooks::upstream::GuestIndices>,
     pub(super) response: Option<hooks::response::GuestIndices>,
+    pub(super) input: Option<hooks::input::GuestIndices>,
+    pub(super) notification: Option<hooks::notification::GuestIndices>,
 }
 
 /// One plugin, linked, with everything needed to run its hooks.
@@ -141,6 +151,8 @@ impl Runtime {
             Hook::Request => self.indices.request.is_some(),
             Hook::Upstream => self.indices.upstream.is_some(),
             Hook::Response => self.indices.response.is_some(),
+            Hook::Ask | Hook::Answer => self.indices.input.is_some(),
+            Hook::Notification => self.indices.notification.is_some(),
         }
     }
 
@@ -363,6 +375,21 @@ pub(super) async fn call(
             let guest = indices.response.as_ref().ok_or_else(absent)?.load(&mut *store, instance)?;
             let lent = store.data().lend();
             Answer::Verdict(guest.call_on_response(store, lent).await?)
+        }
+        Hook::Ask => {
+            let guest = indices.input.as_ref().ok_or_else(absent)?.load(&mut *store, instance)?;
+            let lent = store.data().lend();
+            Answer::Ask(guest.call_on_ask(store, lent).await?)
+        }
+        Hook::Answer => {
+            let guest = indices.input.as_ref().ok_or_else(absent)?.load(&mut *store, instance)?;
+            let lent = store.data().lend();
+            Answer::Ask(guest.call_on_answer(store, lent).await?)
+        }
+        Hook::Notification => {
+            let guest = indices.notification.as_ref().ok_or_else(absent)?.load(&mut *store, instance)?;
+            let lent = store.data().lend();
+            Answer::Delivery(guest.call_on_notification(store, lent).await?)
         }
     })
 }

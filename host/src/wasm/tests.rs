@@ -5,4 +5,5 @@ mod hostile;
 mod linking;
 mod services;
 mod support;
+mod told;
 mod wasi;

@@ -63,7 +63,7 @@ pub struct Pending {
 }
 
 impl Client {
-    /// Opens a session at `/{server}/mcp` with all capabilities.
+    /// Opens a session at `/{server}/mcp` with all capabilities; without a name at `/mcp`.
     pub fn open(address: SocketAddr, server: &str) -> Client {
         Client::open_with(address, server, Headers::new())
     }
@@ -87,7 +87,7 @@ impl Client {
     pub fn unopened(address: SocketAddr, server: &str, headers: Headers) -> Client {
         Client {
             address,
-            path: format!("/{server}/mcp"),
+            path: if server.is_empty() { "/mcp".to_owned() } else { format!("/{server}/mcp") },
             headers,
             session: None,
             version: "2025-11-25".to_owned(),

@@ -69,12 +69,7 @@ impl Call {
 
     /// None until there is one. Editable in `response`.
     pub fn outcome(&self) -> Option<Outcome> {
-        match self.0.outcome()? {
-            raw::Outcome::Success(doc) => Some(Outcome::Success(Doc(doc))),
-            raw::Outcome::Failure(doc) => Some(Outcome::Failure(Doc(doc))),
-            #[cfg(target_arch = "wasm32")]
-            raw::Outcome::Extra(_) => None,
-        }
+        outcome(self.0.outcome()?)
     }
 
     /// HTTP status of the upstream's answer; none on stdio or before there is one.
@@ -120,6 +115,15 @@ impl Outcome {
         match self {
             Outcome::Success(doc) | Outcome::Failure(doc) => doc,
         }
+    }
+}
+
+pub(crate) fn outcome(raw: raw::Outcome) -> Option<Outcome> {
+    match raw {
+        raw::Outcome::Success(doc) => Some(Outcome::Success(Doc(doc))),
+        raw::Outcome::Failure(doc) => Some(Outcome::Failure(Doc(doc))),
+        #[cfg(target_arch = "wasm32")]
+        raw::Outcome::Extra(_) => None,
     }
 }
 

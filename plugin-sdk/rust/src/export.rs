@@ -4,7 +4,9 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::raw::{context, types};
-use crate::{Call, Definitions, Exchange, Failure, Filter, Head, Items, Rejection, Verdict};
+use crate::{
+    Ask, Call, Definitions, Exchange, Failure, Filter, Head, Items, Notification, Rejection, Verdict,
+};
 
 /// Holds the configured filter of this instance.
 pub struct Slot<T>(RefCell<Option<Rc<T>>>);
@@ -75,4 +77,12 @@ macro_rules! lend {
     )+};
 }
 
-lend!(call: Call, definitions: Definitions, exchange: Exchange, head: Head, items: Items);
+lend!(
+    ask: Ask,
+    call: Call,
+    definitions: Definitions,
+    exchange: Exchange,
+    head: Head,
+    items: Items,
+    notification: Notification
+);

@@ -4,7 +4,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::{
-    Call, Decision, Definitions, Exchange, ExchangeVerdict, Failure, Head, Items, Verdict, Visibility,
+    Ask, AskVerdict, Call, Decision, Definitions, Delivery, Exchange, ExchangeVerdict, Failure, Head, Items,
+    Notification, Verdict, Visibility,
 };
 
 /// A configured filter. Every plugin has one.
@@ -73,4 +74,28 @@ pub trait OnUpstream: Filter {
 pub trait OnResponse: Filter {
     /// Reads, edits ([`Call::outcome`]), replaces or refuses.
     fn on_response(&self, call: &Call) -> Result<Verdict, Failure>;
+}
+
+/// A server asks the user or the model behind the client: elicitation, sampling, roots.
+///
+/// The question goes down, in reverse order of the chain; its answer goes up. What a filter answers
+/// or refuses is seen by the filters that have seen the question.
+pub trait OnInput: Filter {
+    /// The question, before the client sees it: reads, edits ([`Ask::params`]), answers or refuses.
+    fn on_ask(&self, ask: &Ask) -> Result<AskVerdict, Failure>;
+
+    /// Its answer, before the server sees it: reads, edits ([`Ask::answer`]), replaces or refuses.
+    fn on_answer(&self, ask: &Ask) -> Result<AskVerdict, Failure> {
+        let _ = ask;
+        Ok(AskVerdict::Pass)
+    }
+}
+
+/// Progress, log messages, list and resource changes, in both directions.
+///
+/// Those of one call come in their order and never after its result. On failure the notification is
+/// dropped, unless the filter may fail open.
+pub trait OnNotification: Filter {
+    /// Reads, edits ([`Notification::params`]) or drops.
+    fn on_notification(&self, notification: &Notification) -> Result<Delivery, Failure>;
 }

@@ -69,6 +69,7 @@ mod glob;
 mod head;
 mod hooks;
 mod items;
+mod told;
 mod verdict;
 
 pub mod clock;
@@ -99,8 +100,12 @@ pub use document::{Doc, JsonKind, Value, pointer};
 pub use exchange::Exchange;
 pub use glob::{Glob, any_matches};
 pub use head::{Decision, Head, Identity, Refusal};
-pub use hooks::{Access, Authenticate, Catalog, Filter, NoConfig, OnRequest, OnResponse, OnUpstream};
+pub use hooks::{
+    Access, Authenticate, Catalog, Filter, NoConfig, OnInput, OnNotification, OnRequest, OnResponse,
+    OnUpstream,
+};
 pub use items::{Definitions, Items, Kind, Visibility};
+pub use told::{Ask, AskVerdict, Delivery, Notification};
 pub use verdict::{AccessError, ExchangeVerdict, Failure, Rejection, Verdict};
 
 /// Exports a filter: `export!(MyFilter: OnRequest, OnResponse)`.
@@ -131,9 +136,10 @@ mod guide {}
 /// Everything a filter usually needs.
 pub mod prelude {
     pub use crate::{
-        Access, AccessError, Authenticate, Call, Catalog, Decision, Definitions, Doc, Exchange,
-        ExchangeVerdict, Failure, Filter, Glob, Head, Identity, Items, Kind, NoConfig, OnRequest, OnResponse,
-        OnUpstream, Outcome, Principal, Refusal, Rejection, Verdict, Visibility,
+        Access, AccessError, Ask, AskVerdict, Authenticate, Call, Catalog, Decision, Definitions, Delivery,
+        Doc, Exchange, ExchangeVerdict, Failure, Filter, Glob, Head, Identity, Items, Kind, NoConfig,
+        Notification, OnInput, OnNotification, OnRequest, OnResponse, OnUpstream, Outcome, Principal,
+        Refusal, Rejection, Verdict, Visibility,
     };
 }
 

@@ -45,7 +45,8 @@ mod builders;
 pub(crate) mod fake;
 
 pub use builders::{
-    CallBuilder, DefinitionsBuilder, ExchangeBuilder, HeadBuilder, ItemsBuilder, PrincipalBuilder,
+    AskBuilder, CallBuilder, DefinitionsBuilder, ExchangeBuilder, HeadBuilder, ItemsBuilder,
+    NotificationBuilder, PrincipalBuilder,
 };
 pub use fake::log::{Level, Line};
 

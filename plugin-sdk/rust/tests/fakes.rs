@@ -2,7 +2,8 @@
 
 use lockgate_plugin::prelude::*;
 use lockgate_plugin::testing::{
-    self, CallBuilder, DefinitionsBuilder, ExchangeBuilder, HeadBuilder, ItemsBuilder, PrincipalBuilder,
+    self, AskBuilder, CallBuilder, DefinitionsBuilder, ExchangeBuilder, HeadBuilder, ItemsBuilder,
+    NotificationBuilder, PrincipalBuilder,
 };
 use lockgate_plugin::{JsonKind, clock, log, random};
 use serde_json::json;
@@ -155,4 +156,31 @@ fn configure_is_deterministic_and_hooks_are_not() {
     assert_ne!(random::number(), random::number());
     assert_eq!(random::bytes(20).unwrap().len(), 20);
     assert!(random::bytes(4_097).is_err());
+}
+
+#[test]
+fn notifications_are_edited_but_for_what_they_belong_to() {
+    let told = json!({ "progressToken": 1, "progress": 1, "message": "a" });
+    let told = NotificationBuilder::new("notifications/progress", told)
+        .call(CallBuilder::new("tools/call").name("a"))
+        .build();
+    assert_eq!((told.is_down(), told.call().unwrap().name()), (true, Some("a".into())));
+    told.params().set_text("/message", "b").unwrap();
+    assert!(matches!(told.params().set("/progressToken", "2"), Err(AccessError::ReadOnly(_))));
+    assert!(!NotificationBuilder::new("notifications/progress", json!({})).up().build().is_down());
+}
+
+#[test]
+fn questions_are_edited_on_their_way_and_answers_on_theirs() {
+    let ask =
+        AskBuilder::new("elicitation/create", json!({ "message": "Who?", "elicitationId": "e" })).build();
+    assert!(ask.answer().is_none());
+    ask.params().set_text("/message", "Who are you?").unwrap();
+    assert!(matches!(ask.params().set("/elicitationId", "1"), Err(AccessError::ReadOnly(_))));
+    let answered =
+        AskBuilder::new("elicitation/create", json!({})).answer(json!({ "action": "accept" })).build();
+    assert!(matches!(answered.params().set("/message", "1"), Err(AccessError::ReadOnly(_))));
+    answered.answer().unwrap().doc().set_text("/action", "decline").unwrap();
+    let refused = AskBuilder::new("sampling/createMessage", json!({})).refused(-1, "no").build();
+    assert!(matches!(refused.answer(), Some(Outcome::Failure(_))));
 }

@@ -24,7 +24,7 @@ pub(crate) struct Config {
     /// their own.
     #[serde(default = "redacted")]
     replacement: String,
-    /// Patterns to replace in every string of results and errors.
+    /// Patterns to replace in every string of results and errors, and of what servers tell and ask.
     #[serde(default)]
     patterns: Vec<PatternConfig>,
     /// Only calls of these tools, prompts and resources, as globs; all if empty.

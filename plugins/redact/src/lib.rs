@@ -1,4 +1,5 @@
-//! Removes or replaces what must not leave: by JSON Pointer and by pattern, in results and errors.
+//! Removes or replaces what must not leave: by JSON Pointer and by pattern, in results and errors; by
+//! pattern also in what servers tell and ask meanwhile.
 //!
 //! MCP servers repeat structured content as JSON in a text block. Whatever is redacted in the one is
 //! redacted in the other.
@@ -45,7 +46,7 @@ impl Filter for Redact {
 
 impl OnResponse for Redact {
     fn on_response(&self, call: &Call) -> Result<Verdict, Failure> {
-        if !self.names.is_empty() && !call.name().is_some_and(|name| any_matches(&self.names, &name)) {
+        if !self.is_meant(call) {
             return Ok(Verdict::Proceed);
         }
         let Some(outcome) = call.outcome() else { return Ok(Verdict::Proceed) };
@@ -74,7 +75,46 @@ impl OnResponse for Redact {
     }
 }
 
+/// Log messages, progress and what else a server tells.
+impl OnNotification for Redact {
+    fn on_notification(&self, notification: &Notification) -> Result<Delivery, Failure> {
+        if notification.is_down() && self.may_be_meant(notification.call()) {
+            self.redact_message(&notification.params())?;
+        }
+        Ok(Delivery::Pass)
+    }
+}
+
+/// What a server asks the user or the model. The answer goes to the server, like arguments, and is
+/// not what this filter is for.
+impl OnInput for Redact {
+    fn on_ask(&self, ask: &Ask) -> Result<AskVerdict, Failure> {
+        if self.may_be_meant(ask.call()) {
+            self.redact_message(&ask.params())?;
+        }
+        Ok(AskVerdict::Pass)
+    }
+}
+
 impl Redact {
+    fn is_meant(&self, call: &Call) -> bool {
+        self.names.is_empty() || call.name().is_some_and(|name| any_matches(&self.names, &name))
+    }
+
+    /// The same for a message that may belong to no call: then nobody knows that it is not meant.
+    fn may_be_meant(&self, call: Option<Call>) -> bool {
+        call.is_none_or(|call| self.is_meant(&call))
+    }
+
+    fn redact_message(&self, params: &Doc) -> Result<(), AccessError> {
+        if self.patterns.is_empty() {
+            return Ok(());
+        }
+        self.rewrite(params, "", |at, text| {
+            if is_binary(at) || is_reserved(at) { None } else { text::redact(text, &self.patterns) }
+        })
+    }
+
     fn redact_target(&self, doc: &Doc, target: &Target) -> Result<(), AccessError> {
         // From the last to the first, so that removing an item of a list moves none that is still to
         // be removed.
@@ -122,11 +162,23 @@ fn is_binary(at: &str) -> bool {
     let parts: Vec<&str> = at.split('/').collect();
     matches!(
         parts.as_slice(),
-        ["", "content", _, "data"] | ["", "contents", _, "blob"] | ["", "content", _, "resource", "blob"]
+        ["", "content", _, "data"]
+            | ["", "contents", _, "blob"]
+            | ["", "content", _, "resource", "blob"]
+            // What sampling puts before a model.
+            | ["", "messages", _, "content", "data"]
+            | ["", "messages", _, "content", _, "data"]
     )
 }
 
+/// What a message belongs to, which no filter edits.
+fn is_reserved(at: &str) -> bool {
+    matches!(at, "/progressToken" | "/requestId" | "/uri" | "/taskId" | "/elicitationId")
+        || at == "/_meta/progressToken"
+        || at.starts_with("/_meta/io.modelcontextprotocol~1")
+}
+
 lockgate_plugin::export! {
-    Redact: OnResponse;
+    Redact: OnResponse, OnNotification, OnInput;
     config_schema: "config.schema.json",
 }

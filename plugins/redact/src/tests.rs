@@ -1,5 +1,5 @@
 use lockgate_plugin::prelude::*;
-use lockgate_plugin::testing::{self, CallBuilder};
+use lockgate_plugin::testing::{self, AskBuilder, CallBuilder, NotificationBuilder};
 use serde_json::{Value, json};
 
 use crate::{Redact, config};
@@ -193,4 +193,51 @@ fn the_schema_is_that_of_the_configuration() {
         concat!(env!("CARGO_MANIFEST_DIR"), "/config.schema.json"),
         schema.as_value(),
     );
+}
+
+fn pattern() -> Value {
+    json!({ "patterns": [{ "regex": "s3cret" }], "names": ["users"] })
+}
+
+/// What is left of a notification's `params`.
+fn told(notification: NotificationBuilder) -> Value {
+    let notification = notification.build();
+    let filter: Redact = testing::configure(pattern()).unwrap();
+    assert_eq!(filter.on_notification(&notification), Ok(Delivery::Pass));
+    serde_json::from_str(&notification.params().get("").unwrap().unwrap()).unwrap()
+}
+
+#[test]
+fn what_servers_tell_is_searched_unless_it_belongs_to_another_call() {
+    let log = || {
+        let data = json!({ "token": "s3cret", "json": "{\"k\":\"\\u00733cret\"}" });
+        NotificationBuilder::new("notifications/message", json!({ "level": "info", "data": data }))
+    };
+    let redacted = json!({ "token": "[redacted]", "json": "{\"k\":\"[redacted]\"}" });
+    assert_eq!(told(log())["data"], redacted, "nobody knows that it is not meant");
+    assert_eq!(told(log().call(CallBuilder::new("tools/call").name("users")))["data"], redacted);
+    assert_eq!(told(log().call(CallBuilder::new("tools/call").name("other")))["data"]["token"], "s3cret");
+    assert_eq!(told(log().up())["data"]["token"], "s3cret");
+    let progress = json!({ "progressToken": "s3cret", "progress": 1, "message": "s3cret" });
+    let progress = told(NotificationBuilder::new("notifications/progress", progress));
+    assert_eq!(
+        progress,
+        json!({ "progressToken": "s3cret", "progress": 1, "message": "[redacted]" }),
+        "the token is the client's own"
+    );
+}
+
+#[test]
+fn what_servers_ask_is_searched_and_its_answer_is_not() {
+    let filter: Redact = testing::configure(pattern()).unwrap();
+    let params = json!({ "messages": [
+        { "content": { "type": "text", "text": "s3cret" } }, { "content": { "type": "image", "data": "s3cret" } },
+    ] });
+    let ask = AskBuilder::new("sampling/createMessage", params).build();
+    assert_eq!(filter.on_ask(&ask), Ok(AskVerdict::Pass));
+    assert_eq!(ask.params().text("/messages/0/content/text"), Ok(Some("[redacted]".into())));
+    assert_eq!(ask.params().text("/messages/1/content/data"), Ok(Some("s3cret".into())));
+    let answered = AskBuilder::new("roots/list", json!({})).answer(json!({ "roots": ["s3cret"] })).build();
+    assert_eq!(filter.on_answer(&answered), Ok(AskVerdict::Pass));
+    assert_eq!(answered.answer().unwrap().doc().text("/roots/0"), Ok(Some("s3cret".into())));
 }

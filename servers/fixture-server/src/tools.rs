@@ -73,15 +73,25 @@ pub fn call(state: &Arc<State>, id: &Value, params: &Value) -> io::Result<()> {
             Ended::Cancelled => return Ok(()),
             _ => said("done"),
         },
-        "wait" => match state.wait(id, Some(text("key")), Duration::from_secs(number("seconds", 60))) {
-            Ended::Cancelled => return Ok(()),
-            Ended::Elapsed => failed("nobody released it"),
-            Ended::Released => {
-                let mut result = said("released");
-                result["structuredContent"] = json!({});
-                result
+        "wait" => {
+            // Whoever gave a token learns that it waits.
+            let token = &params["_meta"]["progressToken"];
+            if !token.is_null() {
+                state.notify("notifications/progress", json!({ "progressToken": token, "progress": 0 }))?;
             }
-        },
+            match state.wait(id, Some(text("key")), Duration::from_secs(number("seconds", 60))) {
+                Ended::Cancelled => {
+                    state.release(&format!("cancelled {}", text("key")));
+                    return Ok(());
+                }
+                Ended::Elapsed => failed("nobody released it"),
+                Ended::Released => {
+                    let mut result = said("released");
+                    result["structuredContent"] = json!({});
+                    result
+                }
+            }
+        }
         "release" => {
             state.release(text("key"));
             said("released")

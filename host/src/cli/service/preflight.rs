@@ -68,9 +68,21 @@ pub async fn insist(loaded: &Loaded, stack: &Stack, server: &str) -> anyhow::Res
         ),
         Err(problem) => match problem.split_once(LAST_WORDS) {
             Some((what, words)) => bail!("{what}; the last it said:\n  {}", words.replace(" | ", "\n  ")),
-            None => Err(anyhow::anyhow!(problem)),
+            None => match hint(&problem) {
+                Some(hint) => bail!("{problem}\n  {hint}"),
+                None => bail!("{problem}"),
+            },
         },
     }
+}
+
+/// What the flags of a command can do about a remote server that does not work.
+fn hint(problem: &str) -> Option<&'static str> {
+    let says = |status: &str| problem.contains(&format!("HTTP {status}"));
+    if says("401") || says("403") {
+        return Some("send credentials: --header 'Authorization: Bearer ${TOKEN}'");
+    }
+    (says("404") || says("405")).then_some("check the path: it usually ends with /mcp or /sse")
 }
 
 fn program(server: &Server) -> &str {

@@ -193,6 +193,11 @@ fn bad_server_name(name: &str) -> Option<String> {
     if name.contains("__") {
         return Some("contains `__`, which separates servers from tools".to_owned());
     }
+    if name.starts_with('_') || name.ends_with('_') {
+        return Some(
+            "begins or ends with `_`, which would blur the `__` between servers and tools".to_owned(),
+        );
+    }
     if !is_plain(name) {
         return Some("has other characters than letters, digits, `.`, `_` and `-`".to_owned());
     }

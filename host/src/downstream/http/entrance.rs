@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::config::Config;
+use crate::config::{Config, MERGED};
 
 /// Where a request wants to go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entrance {
-    /// The server; it is configured and not disabled.
+    /// The server; it is configured and not disabled. [`MERGED`] is all of them.
     pub server: Arc<str>,
     /// How it is spoken to there.
     pub door: Door,
@@ -30,11 +30,12 @@ impl Door {
 }
 
 /// The entrance that a path is. `bare` is the one server of a process that has no other: its doors
-/// are at `/mcp` and so on as well, and under its own name. The error is for the client.
+/// are at `/mcp` and so on as well, and under its own name. Where there is none, all servers are merged
+/// there. The error is for the client.
 pub(super) fn find(path: &str, config: &Config, bare: Option<&Arc<str>>) -> Result<Entrance, &'static str> {
     let segments: Vec<&str> = path.strip_prefix('/').unwrap_or_default().split('/').collect();
     let found = match (segments.as_slice(), bare) {
-        ([door], Some(bare)) => Some(&**bare).zip(Door::named(door)),
+        ([door], bare) => Some(bare.map_or(MERGED, |bare| &**bare)).zip(Door::named(door)),
         ([name, door], _) if !name.is_empty() => Some(*name).zip(Door::named(door)),
         _ => None,
     };
@@ -44,6 +45,9 @@ pub(super) fn find(path: &str, config: &Config, bare: Option<&Arc<str>>) -> Resu
             None => "nothing is served here; MCP servers are at `/{server}/mcp`",
         });
     };
+    if name == MERGED && segments.len() == 1 {
+        return Ok(Entrance { server: MERGED.into(), door });
+    }
     match config.servers.get_key_value(name) {
         Some((name, server)) if !server.disabled => Ok(Entrance { server: name.as_str().into(), door }),
         _ => Err("no server of that name is served here"),
@@ -67,7 +71,6 @@ mod tests {
             ("/notes/stream", false, Some(Door::Mcp)),
             ("/mcp", true, Some(Door::Mcp)),
             ("/stream", true, Some(Door::Mcp)),
-            ("/mcp", false, None),
             ("/off/mcp", false, None),
             ("/nots/mcp", true, None),
             ("//mcp", true, None),
@@ -85,5 +88,7 @@ mod tests {
             let expected = found.map(|door| Entrance { server: bare.clone(), door });
             assert_eq!(entrance.ok(), expected, "{path}");
         }
+        let all = Entrance { server: MERGED.into(), door: Door::Mcp };
+        assert_eq!(find("/mcp", &config, None), Ok(all));
     }
 }

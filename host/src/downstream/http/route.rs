@@ -9,6 +9,7 @@ use hyper::body::Incoming;
 
 use super::entrance::{self, Entrance};
 use super::{Accepts, Connection, HttpFront, Reply, body, guard, head, reply};
+use crate::config::MERGED;
 use crate::downstream::era::{self, Era};
 use crate::downstream::legacy::{self, Posted, Visitor};
 use crate::downstream::modern;
@@ -66,7 +67,8 @@ impl HttpFront {
         let whole_head = RequestHead {
             method: head.method.as_str().to_owned(),
             path: path.to_owned(),
-            server: Some(server.clone()),
+            // Where servers are merged, every filter that authenticates is asked.
+            server: Some(server.clone()).filter(|server| **server != *MERGED),
             headers: head.headers.clone(),
             address: Some(connection.peer),
         };

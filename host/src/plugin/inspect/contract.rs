@@ -34,8 +34,8 @@ pub(crate) const HOOKS: &[HookInterface] = &[
     wired("request", &["on-request"], |hooks| hooks.request = true),
     wired("upstream", &["on-exchange"], |hooks| hooks.upstream = true),
     wired("response", &["on-response"], |hooks| hooks.response = true),
-    unwired("input", &["on-ask", "on-answer"]),
-    unwired("notification", &["on-notification"]),
+    wired("input", &["on-ask", "on-answer"], |hooks| hooks.input = true),
+    wired("notification", &["on-notification"], |hooks| hooks.notification = true),
     unwired("observe", &["on-done"]),
 ];
 

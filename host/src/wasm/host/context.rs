@@ -1,15 +1,13 @@
-//! The interface `context`: who calls, and what cannot be there yet.
+//! The interface `context`: who calls.
 
 use bytes::Bytes;
 use http::HeaderMap;
 use wasmtime::component::Resource;
 
 use super::super::bindings::lockgate::plugin::context::{
-    Ask, Call, Client, Doc, ExtraOutcome, Host, HostAsk, HostClient, HostExtraOutcome, HostNotification,
-    HostPrincipal, Notification, Principal,
+    Client, ExtraOutcome, Host, HostClient, HostExtraOutcome, HostPrincipal, Principal,
 };
 use super::super::store::State;
-use super::subject::absent;
 use crate::filter::ItemKind;
 use crate::jsonrpc::Document;
 
@@ -154,48 +152,5 @@ impl From<ItemKind> for Kind {
 impl HostExtraOutcome for State {
     fn drop(&mut self, _: Resource<ExtraOutcome>) -> wasmtime::Result<()> {
         self.tick()
-    }
-}
-
-// No hook is given a question or a notification in 0.1, so there is no handle to call these with.
-impl HostAsk for State {
-    fn call(&mut self, _: Resource<Ask>) -> wasmtime::Result<Option<Resource<Call>>> {
-        Err(absent())
-    }
-    fn server(&mut self, _: Resource<Ask>) -> wasmtime::Result<String> {
-        Err(absent())
-    }
-    fn method(&mut self, _: Resource<Ask>) -> wasmtime::Result<String> {
-        Err(absent())
-    }
-    fn params(&mut self, _: Resource<Ask>) -> wasmtime::Result<Resource<Doc>> {
-        Err(absent())
-    }
-    fn answer(&mut self, _: Resource<Ask>) -> wasmtime::Result<Option<Resource<Doc>>> {
-        Err(absent())
-    }
-    fn drop(&mut self, _: Resource<Ask>) -> wasmtime::Result<()> {
-        Err(absent())
-    }
-}
-
-impl HostNotification for State {
-    fn call(&mut self, _: Resource<Notification>) -> wasmtime::Result<Option<Resource<Call>>> {
-        Err(absent())
-    }
-    fn server(&mut self, _: Resource<Notification>) -> wasmtime::Result<String> {
-        Err(absent())
-    }
-    fn method(&mut self, _: Resource<Notification>) -> wasmtime::Result<String> {
-        Err(absent())
-    }
-    fn down(&mut self, _: Resource<Notification>) -> wasmtime::Result<bool> {
-        Err(absent())
-    }
-    fn params(&mut self, _: Resource<Notification>) -> wasmtime::Result<Resource<Doc>> {
-        Err(absent())
-    }
-    fn drop(&mut self, _: Resource<Notification>) -> wasmtime::Result<()> {
-        Err(absent())
     }
 }

@@ -29,6 +29,10 @@ pub(in super::super) enum Key {
     Outcome,
     Message,
     Definition(u32),
+    /// The `params` of a notification or question.
+    Told,
+    /// What a question was answered with.
+    Answer,
 }
 
 /// Whether a document may be edited.

@@ -9,6 +9,9 @@ pub(in super::super) enum Reserved {
     Nothing,
     /// Those of a request's `params` that say what it is about, and the protocol's own `_meta`.
     Params,
+    /// Those of the `params` of a notification or question by which it finds what it belongs to, and
+    /// the protocol's own `_meta`.
+    Told,
     /// Those that name a definition.
     Definition,
 }
@@ -21,6 +24,7 @@ impl Reserved {
         match self {
             Reserved::Nothing => &[],
             Reserved::Params => &["name", "uri", "ref", "cursor", "taskId"],
+            Reserved::Told => &["progressToken", "requestId", "uri", "taskId", "elicitationId"],
             Reserved::Definition => &["name", "uri", "uriTemplate"],
         }
     }
@@ -29,8 +33,14 @@ impl Reserved {
     fn unmistakable(self) -> &'static [&'static str] {
         match self {
             Reserved::Params => &["arguments", "_meta", "method", "params", "id", "jsonrpc"],
+            Reserved::Told => &["_meta", "method", "params", "id", "jsonrpc"],
             Reserved::Nothing | Reserved::Definition => &[],
         }
+    }
+
+    /// Whether the document is `params`, in whose `_meta` the protocol has its part.
+    fn has_meta(self) -> bool {
+        matches!(self, Reserved::Params | Reserved::Told)
     }
 
     /// Whether an edit at the pointer is refused whatever the value.
@@ -43,7 +53,7 @@ impl Reserved {
         if let Some(why) = self.refuses_member(&first) {
             return Some(why);
         }
-        if self == Reserved::Params && first == "_meta" {
+        if self.has_meta() && first == "_meta" {
             let second = tokens.next()?;
             if is_protocol_meta(&second) {
                 return Some(format!("`_meta/{second}` belongs to the protocol"));
@@ -56,6 +66,7 @@ impl Reserved {
         let folded = fold(name);
         if let Some(reserved) = self.members().iter().find(|reserved| fold(reserved) == folded) {
             return Some(match self {
+                Reserved::Told => format!("`{reserved}` says what the message belongs to"),
                 Reserved::Params => format!("`{reserved}` is what Lockgate routes by; use `reroute`"),
                 _ => format!("`{reserved}` names the item; use `rename`"),
             });
@@ -69,7 +80,7 @@ impl Reserved {
     pub(super) fn is_wide(self, at: &str) -> bool {
         match self {
             Reserved::Nothing => false,
-            Reserved::Params => at.is_empty() || at == "/_meta",
+            Reserved::Params | Reserved::Told => at.is_empty() || at == "/_meta",
             Reserved::Definition => at.is_empty(),
         }
     }
@@ -91,7 +102,7 @@ impl Reserved {
                 return Some(why);
             }
         }
-        if self != Reserved::Params {
+        if !self.has_meta() {
             return None;
         }
         let meta = |document: &mut Document| {
@@ -155,6 +166,32 @@ mod tests {
         for at in ["", "/arguments", "/arguments/name", "/_meta", "/_meta/mine", "/argument/name", "/level"] {
             assert_eq!(Reserved::Params.refuses(at), None, "{at}");
         }
+    }
+
+    #[test]
+    fn what_a_message_belongs_to_is_out_of_reach() {
+        for at in [
+            "/progressToken",
+            "/ProgressToken",
+            "/uri",
+            "/requestId",
+            "/elicitationId",
+            "/_meta/io.modelcontextprotocol~1subscriptionId",
+            "/_Meta",
+        ] {
+            assert!(Reserved::Told.refuses(at).is_some(), "{at}");
+        }
+        for at in ["", "/data", "/data/uri", "/message", "/name", "/_meta", "/_meta/mine"] {
+            assert_eq!(Reserved::Told.refuses(at), None, "{at}");
+        }
+        let doc = |text: &'static str| {
+            Document::new(bytes::Bytes::from_static(text.as_bytes()), crate::jsonrpc::Limits::default())
+        };
+        let mut before = doc(r#"{"progressToken":1,"progress":1}"#);
+        assert!(Reserved::Told.changed(&mut before, &mut doc(r#"{"progress":1}"#)).is_some());
+        assert!(
+            Reserved::Told.changed(&mut before, &mut doc(r#"{"progress":2,"progressToken":1}"#)).is_none()
+        );
     }
 
     #[test]

@@ -9,7 +9,8 @@ use http::{HeaderMap, HeaderName};
 use super::super::fault::fault;
 use super::super::store::State;
 use crate::filter::{
-    CallView, Caller, DefinitionsView, ExchangeView, FailureKind, ItemsView, Principal, RequestHead,
+    CallView, Caller, DefinitionsView, ExchangeView, FailureKind, ItemsView, NotificationView, Principal,
+    QuestionView, RequestHead,
 };
 
 /// The one thing that a hook is lent.
@@ -41,6 +42,9 @@ pub(in super::super) enum Subject {
         set: HeaderMap,
         remove: Vec<HeaderName>,
     },
+    /// Asked if it has no answer yet, else answered.
+    Question(Arc<QuestionView>),
+    Notification(Arc<NotificationView>),
 }
 
 /// Which of an exchange's principals a handle means: its own may be another than its call's.
@@ -48,11 +52,13 @@ const OF_CALLER: u16 = 0;
 const OF_EXCHANGE: u16 = 1;
 
 impl Subject {
-    /// The call of the hook, or the one its exchange is made for.
+    /// The call of the hook, or the one its exchange is made for or its message belongs to.
     pub(super) fn call(&self) -> Option<&Arc<CallView>> {
         match self {
             Subject::Call { view, .. } => Some(view),
             Subject::Exchange { view, .. } => view.call.as_ref(),
+            Subject::Question(view) => view.call.as_ref(),
+            Subject::Notification(view) => view.call.as_ref(),
             _ => None,
         }
     }

@@ -18,7 +18,7 @@ use wit::documents::{HostDoc, HostValue};
 use wit::secrets::Host as _;
 use wit::types::AccessError;
 
-fn store(subject: Subject) -> Store<State> {
+pub(super) fn store(subject: Subject) -> Store<State> {
     store_within(FilterLimits::default(), subject)
 }
 

@@ -19,13 +19,15 @@ const CONTRACT: [&str; 5] = [
 const PACKAGE: &str = "package lockgate:plugin@0.1.0;";
 
 /// Trait of the SDK, interface of the contract, and the glue that forwards one to the other.
-const HOOKS: [(&str, &str, &str); 6] = [
+const HOOKS: [(&str, &str, &str); 8] = [
     ("Authenticate", "authenticate", include_str!("glue/authenticate.rs")),
     ("Catalog", "catalog", include_str!("glue/catalog.rs")),
     ("Access", "access", include_str!("glue/access.rs")),
     ("OnRequest", "request", include_str!("glue/request.rs")),
     ("OnUpstream", "upstream", include_str!("glue/upstream.rs")),
     ("OnResponse", "response", include_str!("glue/response.rs")),
+    ("OnInput", "input", include_str!("glue/input.rs")),
+    ("OnNotification", "notification", include_str!("glue/notification.rs")),
 ];
 
 /// See `lockgate_plugin::export`.

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::fake::context as fake;
 use super::fake::documents::{Access, Doc, PULL_BYTES};
-use crate::{Call, Definitions, Exchange, Head, Items, Kind};
+use crate::{Ask, Call, Definitions, Exchange, Head, Items, Kind, Notification};
 
 /// Makes a [`Call`], on the server `server` unless said otherwise.
 #[derive(Debug)]
@@ -290,5 +290,80 @@ impl ExchangeBuilder {
     /// The exchange.
     pub fn build(self) -> Exchange {
         Exchange(self.0)
+    }
+}
+
+/// Makes a [`Notification`], from the server `server` down to the client unless said otherwise.
+#[derive(Debug)]
+pub struct NotificationBuilder(fake::Notification);
+
+impl NotificationBuilder {
+    /// A notification, such as `notifications/message`, and its `params`.
+    pub fn new(method: &str, params: Value) -> NotificationBuilder {
+        NotificationBuilder(fake::Notification {
+            server: "server".to_owned(),
+            method: method.to_owned(),
+            down: true,
+            call: None,
+            params: Rc::new(RefCell::new(params)),
+        })
+    }
+
+    /// From the client up to the server.
+    pub fn up(mut self) -> Self {
+        self.0.down = false;
+        self
+    }
+
+    /// The call that it belongs to.
+    pub fn call(mut self, call: CallBuilder) -> Self {
+        self.0.call = Some(call.0);
+        self
+    }
+
+    /// The notification.
+    pub fn build(self) -> Notification {
+        Notification(self.0)
+    }
+}
+
+/// Makes an [`Ask`], from the server `server`.
+#[derive(Debug)]
+pub struct AskBuilder(fake::Ask);
+
+impl AskBuilder {
+    /// A question, such as `elicitation/create`, and its `params`.
+    pub fn new(method: &str, params: Value) -> AskBuilder {
+        AskBuilder(fake::Ask {
+            server: "server".to_owned(),
+            method: method.to_owned(),
+            call: None,
+            params: Rc::new(RefCell::new(params)),
+            answer: None,
+        })
+    }
+
+    /// The call that it belongs to.
+    pub fn call(mut self, call: CallBuilder) -> Self {
+        self.0.call = Some(call.0);
+        self
+    }
+
+    /// The client's answer: makes it a question for `on_answer`.
+    pub fn answer(mut self, result: Value) -> Self {
+        self.0.answer = Some((true, Rc::new(RefCell::new(result))));
+        self
+    }
+
+    /// The client's error instead of an answer: makes it a question for `on_answer`.
+    pub fn refused(mut self, code: i32, message: &str) -> Self {
+        let error = json!({ "code": code, "message": message });
+        self.0.answer = Some((false, Rc::new(RefCell::new(error))));
+        self
+    }
+
+    /// The question.
+    pub fn build(self) -> Ask {
+        Ask(self.0)
     }
 }

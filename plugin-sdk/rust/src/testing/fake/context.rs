@@ -11,9 +11,11 @@ use crate::AccessError;
 
 mod exchange;
 mod lists;
+mod told;
 
 pub(crate) use exchange::Exchange;
 pub(crate) use lists::{Definitions, Items};
+pub(crate) use told::{Ask, Notification};
 
 /// Headers that no filter but an authenticating one sees.
 const CREDENTIALS: [&str; 4] = ["authorization", "cookie", "proxy-authorization", "set-cookie"];

@@ -15,6 +15,10 @@ pub(crate) const PULL_BYTES: usize = 1 << 20;
 /// Members of `params` that no filter edits.
 const RESERVED: [&str; 4] = ["/name", "/uri", "/ref", "/_meta/progressToken"];
 
+/// Members of notifications and questions that no filter edits.
+const BELONGS: [&str; 6] =
+    ["/progressToken", "/requestId", "/uri", "/taskId", "/elicitationId", "/_meta/progressToken"];
+
 #[derive(Clone, Debug)]
 pub(crate) struct Doc {
     root: Rc<RefCell<Json>>,
@@ -31,6 +35,8 @@ pub(crate) enum Access {
     Params,
     /// Editable but for the name.
     Definition,
+    /// Editable but for what says what the message belongs to.
+    Told,
 }
 
 #[derive(Clone, Debug)]
@@ -215,9 +221,12 @@ impl Doc {
         match self.access {
             Access::Editable => Ok(()),
             Access::Params if !RESERVED.into_iter().any(below) => Ok(()),
+            Access::Told if !BELONGS.into_iter().any(below) => Ok(()),
             Access::Definition if !below("/name") && !below("/uri") => Ok(()),
             Access::ReadOnly => Err(AccessError::ReadOnly(format!("{at}: only lent to read in this hook"))),
-            Access::Params | Access::Definition => Err(AccessError::ReadOnly(format!("{at} is reserved"))),
+            Access::Params | Access::Definition | Access::Told => {
+                Err(AccessError::ReadOnly(format!("{at} is reserved")))
+            }
         }
     }
 }

@@ -1,0 +1,111 @@
+//! Several servers behind one entrance, `/mcp`: names say whose they are, and every call reaches one.
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
+
+#[path = "support/support.rs"]
+mod support;
+
+use serde_json::{Value, json};
+use support::{Gate, Setup};
+
+fn two() -> Setup {
+    Setup::new().with_fixture("a", &[]).with_fixture("b", &["--tools", "3", "--page", "5"])
+}
+
+fn names(list: &Value, member: &str, key: &str) -> Vec<String> {
+    list[member].as_array().unwrap().iter().map(|item| item[key].as_str().unwrap().to_owned()).collect()
+}
+
+fn called(gate: &Gate, server: &str, method: &str) -> usize {
+    gate.arrived(server).iter().filter(|message| message["method"] == method).count()
+}
+
+#[test]
+fn lists_are_merged_in_order_and_whole() {
+    let gate = two().start();
+    let mut client = gate.client("");
+    assert_eq!(client.initialized["serverInfo"]["name"], "lockgate");
+    assert_eq!(client.initialized["capabilities"]["tools"]["listChanged"], true);
+    let tools = client.request("tools/list", json!({})).result().clone();
+    assert!(tools.get("nextCursor").is_none());
+    let tools = names(&tools, "tools", "name");
+    let (of_a, of_b): (Vec<_>, Vec<_>) = tools.iter().partition(|name| name.starts_with("a__"));
+    assert_eq!(of_b.len(), of_a.len() + 3, "all pages of b: {tools:?}");
+    assert!(of_b.iter().all(|name| name.starts_with("b__")));
+    assert!(
+        tools.iter().position(|name| name == "a__secret_canary")
+            < tools.iter().position(|name| name == "b__echo")
+    );
+    assert_eq!(tools, names(client.request("tools/list", json!({})).result(), "tools", "name"), "stable");
+    let refused = client.request("tools/list", json!({ "cursor": "5" }));
+    assert_eq!(refused.error()["code"], -32602);
+}
+
+#[test]
+fn a_call_reaches_the_server_its_name_says_and_no_other() {
+    let gate = two().start();
+    let mut client = gate.client("");
+    for (tool, whose) in [("a__whoami", "a"), ("b__whoami", "b")] {
+        assert_eq!(client.call(tool, json!({})).text(), whose);
+    }
+    assert_eq!((called(&gate, "a", "tools/call"), called(&gate, "b", "tools/call")), (1, 1));
+    for unknown in ["whoami", "c__whoami", "A__whoami", "__whoami", "a_whoami"] {
+        assert_eq!(client.call(unknown, json!({})).error()["code"], -32602, "{unknown}");
+    }
+    assert_eq!((called(&gate, "a", "tools/call"), called(&gate, "b", "tools/call")), (1, 1));
+
+    let prompt = client.request("prompts/get", json!({ "name": "b__greet", "arguments": { "who": "Ada" } }));
+    assert!(prompt.result()["messages"][0]["content"]["text"].as_str().unwrap().starts_with("greet"));
+    let reference = json!({ "type": "ref/prompt", "name": "a__greet" });
+    let completed = client.request(
+        "completion/complete",
+        json!({ "ref": reference, "argument": { "name": "who", "value": "Gr" } }),
+    );
+    assert_eq!(completed.result()["completion"]["values"], json!(["Grace"]));
+    assert_eq!(
+        (called(&gate, "a", "completion/complete"), called(&gate, "b", "completion/complete")),
+        (1, 0)
+    );
+    let tasks = client.request("tasks/get", json!({ "taskId": "a__1" }));
+    assert_eq!(tasks.error()["code"], -32601);
+}
+
+#[test]
+fn resources_keep_their_uris_and_go_to_whom_they_belong() {
+    let gate = two().start();
+    let mut client = gate.client("");
+    let read = client.request("resources/read", json!({ "uri": "fixture://open/2" }));
+    assert_eq!(read.result()["contents"][0]["text"], "content of fixture://open/2");
+    assert_eq!((called(&gate, "a", "resources/read"), called(&gate, "b", "resources/read")), (1, 0));
+    client.request("resources/subscribe", json!({ "uri": "fixture://open/2" })).result();
+    assert_eq!(called(&gate, "b", "resources/subscribe"), 0);
+    let unknown = client.request("resources/read", json!({ "uri": "nowhere://1" }));
+    assert_eq!(unknown.error()["code"], -32002);
+    client.request("logging/setLevel", json!({ "level": "warning" })).result();
+    assert_eq!((called(&gate, "a", "logging/setLevel"), called(&gate, "b", "logging/setLevel")), (1, 1));
+}
+
+#[test]
+fn a_broken_server_is_left_out_and_the_others_work() {
+    let gate = two().with_server("broken", json!({ "command": "false" })).start();
+    let mut client = gate.client("");
+    assert_eq!(client.call("b__whoami", json!({})).text(), "b");
+    let tools = names(client.request("tools/list", json!({})).result(), "tools", "name");
+    assert!(tools.iter().all(|name| !name.starts_with("broken__")) && tools.len() > 50, "{tools:?}");
+    let error = client.call("broken__x", json!({}));
+    assert!(error.error()["message"].as_str().unwrap().contains("`broken`"), "{}", error.message);
+}
+
+#[test]
+fn filters_of_each_server_hold_behind_the_common_entrance() {
+    let deny =
+        json!({ "plugin": "tool-filter", "match": { "servers": ["b"] }, "config": { "deny": ["secret_*"] } });
+    let gate = two().with_filter(deny).start();
+    let mut client = gate.client("");
+    let tools = names(client.request("tools/list", json!({})).result(), "tools", "name");
+    assert!(
+        tools.contains(&"a__secret_canary".to_owned()) && !tools.contains(&"b__secret_canary".to_owned())
+    );
+    assert_eq!(client.call("b__secret_canary", json!({})).error()["code"], -32602);
+    assert!(!gate.arrived_text("b").contains("secret_canary"));
+    assert_eq!(client.call("a__secret_canary", json!({})).text(), "canary-7f3a9c");
+}

@@ -1,0 +1,37 @@
+;; world: export lockgate:plugin/notification@0.1.0; export lockgate:plugin/input@0.1.0;
+;; Puts a text into what servers tell, drops what clients tell, answers every question and edits
+;; every answer.
+(module
+  (import "lockgate:plugin/context@0.1.0" "[resource-drop]notification" (func $drop-notification (param i32)))
+  (import "lockgate:plugin/context@0.1.0" "[method]notification.down" (func $down (param i32) (result i32)))
+  (import "lockgate:plugin/context@0.1.0" "[method]notification.params" (func $params (param i32) (result i32)))
+  (import "lockgate:plugin/context@0.1.0" "[resource-drop]ask" (func $drop-ask (param i32)))
+  (import "lockgate:plugin/context@0.1.0" "[method]ask.answer" (func $answer (param i32 i32)))
+  (import "lockgate:plugin/documents@0.1.0" "[method]doc.set-text"
+    (func $set-text (param i32 i32 i32 i32 i32 i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 2048) "/data")
+  (data (i32.const 2064) "/action")
+  (data (i32.const 2080) "edited")
+  (data (i32.const 2096) "{\"action\":\"decline\"}")
+  (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 8192))
+  (func (export "lockgate:plugin/notification@0.1.0#on-notification") (param i32) (result i32)
+    (if (call $down (local.get 0))
+      (then
+        (call $set-text (call $params (local.get 0))
+          (i32.const 2048) (i32.const 5) (i32.const 2080) (i32.const 6) (i32.const 4096)))
+      (else (i32.store8 (i32.const 1028) (i32.const 1))))
+    (call $drop-notification (local.get 0))
+    (i32.const 1024))
+  (func (export "lockgate:plugin/input@0.1.0#on-ask") (param i32) (result i32)
+    (call $drop-ask (local.get 0))
+    (i32.store8 (i32.const 1028) (i32.const 1))
+    (i32.store (i32.const 1032) (i32.const 2096))
+    (i32.store (i32.const 1036) (i32.const 20))
+    (i32.const 1024))
+  (func (export "lockgate:plugin/input@0.1.0#on-answer") (param i32) (result i32)
+    (call $answer (local.get 0) (i32.const 3072))
+    (call $set-text (i32.load (i32.const 3080))
+      (i32.const 2064) (i32.const 7) (i32.const 2080) (i32.const 6) (i32.const 4096))
+    (call $drop-ask (local.get 0))
+    (i32.const 1024)))
