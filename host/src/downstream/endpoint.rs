@@ -118,6 +118,9 @@ impl Standing for Combined {
     fn notify(&self, notification: Message, caller: Arc<Caller>) -> BoxFuture<'_, ()> {
         self.0.notify(notification, caller).boxed()
     }
+    fn lists_changed(&self) {
+        self.0.lists_changed();
+    }
     fn close(&self) {
         self.0.close();
     }
