@@ -251,7 +251,7 @@ mod tests {
             limits.resume_bytes = 3 * size;
             limits.resume_seconds = 10;
         });
-        let (_stream, reader) = live();
+        let (stream, reader) = live();
         let reader = reader.kept_in(&book);
         let one = reader.kept_as().expect("it is kept");
         for number in 1..=5 {
@@ -268,7 +268,7 @@ mod tests {
         for number in 7..=9 {
             book.keep(one, number, &event(0));
         }
-        drop(book);
+        drop((stream, reader, book));
         assert_eq!(all.load(Ordering::Relaxed), 0);
     }
 
