@@ -368,9 +368,17 @@ impl Attempt {
         let gate = Arc::clone(&upstream.gate);
         let outgoing = Arc::clone(outgoing);
         let opened: Result<Arc<dyn Connection>, _> = match params {
-            Some(params) => legacy::open(Arc::clone(&inbox), wire, gate, params, outgoing, patience)
-                .await
-                .map(|session| Arc::new(session) as Arc<dyn Connection>),
+            Some(params) => legacy::open(
+                Arc::clone(&inbox),
+                wire,
+                gate,
+                params,
+                outgoing,
+                patience,
+                limits.batch_messages as usize,
+            )
+            .await
+            .map(|session| Arc::new(session) as Arc<dyn Connection>),
             None => {
                 let parts = modern::Parts { inbox: Arc::clone(&inbox), wire, gate, outgoing };
                 self.open_modern(parts, patience).await
