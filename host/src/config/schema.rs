@@ -34,6 +34,8 @@ pub struct Config {
     /// What has to outlive a restart is kept here (mode 0700); `$STATE_DIRECTORY`, or a folder
     /// `lockgate` in the user's state folder (`$XDG_STATE_HOME`, else `~/.local/state`), if absent.
     pub state_dir: Option<PathBuf>,
+    /// Commands that are started by their URL: `/URL-ENCODED-COMMAND/mcp`. None unless listed.
+    pub command_urls: CommandUrls,
     /// Who may talk to the HTTP listener at all.
     pub http: Http,
     /// Bounds on everything.
@@ -69,6 +71,29 @@ pub struct Server {
     pub disabled: bool,
     /// Longest wait for one call's answer, in seconds; `limits.call_seconds` if absent.
     pub timeout_seconds: Option<u64>,
+    /// For a server that `command_urls` made: the segment of a path where it is, and only there.
+    #[serde(skip)]
+    pub url_segment: Option<String>,
+}
+
+/// Commands that are started by their URL.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CommandUrls {
+    /// The commands that may be started, and no others.
+    pub allow: Vec<AllowedCommand>,
+    /// Who shares one process of such a command.
+    pub isolation: Isolation,
+}
+
+/// One command that may be started by its URL.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum AllowedCommand {
+    /// The decoded text of the URL must be exactly this. It is split at spaces, without a shell.
+    Line(String),
+    /// The text of the URL must split into exactly these words.
+    Words(Vec<String>),
 }
 
 /// How a server is reached.

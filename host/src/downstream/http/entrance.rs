@@ -63,9 +63,16 @@ pub(super) fn find(path: &str, config: &Config, bare: Option<&Arc<str>>) -> Resu
     if name == MERGED && segments.len() == 1 {
         return Ok(Entrance { server: MERGED.into(), door });
     }
-    match config.servers.get_key_value(name) {
-        Some((name, server)) if !server.disabled => Ok(Entrance { server: name.as_str().into(), door }),
-        _ => Err("no server of that name is served here"),
+    let served = |name: &str| {
+        let (name, server) = config.servers.get_key_value(name).filter(|(_, server)| !server.disabled)?;
+        Some((Arc::from(name.as_str()), server.url_segment.is_some()))
+    };
+    // A server that was made of a command is at its command's URL only.
+    let named = served(name).filter(|(_, by_url)| !by_url);
+    let found = named.or_else(|| served(&config.command_urls.server(name)?));
+    match found {
+        Some((server, _)) => Ok(Entrance { server, door }),
+        None => Err("no server of that name is served here"),
     }
 }
 
