@@ -1,9 +1,11 @@
-//! `wrap` and `connect`, the commands that need no configuration file: from outside, with the built binary.
+//! Servers that are told in flags (`wrap`, `connect`) or in a URL (`command_urls`): from outside, with the built binary.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
 
 #[path = "support/support.rs"]
 mod support;
 
+#[path = "commands/command_urls.rs"]
+mod command_urls;
 #[path = "commands/connect.rs"]
 mod connect;
 #[path = "commands/wrap.rs"]

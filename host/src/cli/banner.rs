@@ -30,7 +30,8 @@ pub fn banner(loaded: &Loaded, filters: &[FilterReport], entrance: Entrance<'_>)
             let rows: Vec<Vec<String>> = served
                 .map(|(name, server)| {
                     let reach = reach(loaded, name, server);
-                    vec![format!("  http://{address}/{name}/mcp"), format!("{name} ({reach})")]
+                    let segment = server.url_segment.as_deref().unwrap_or(name);
+                    vec![format!("  http://{address}/{segment}/mcp"), format!("{name} ({reach})")]
                 })
                 .collect();
             text.push_str(&super::table::layout(&rows));

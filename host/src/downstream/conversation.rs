@@ -1,5 +1,8 @@
 //! What one client says on one pipe, whatever the pipe is: standard input, the POSTs beside an event
 //! stream, a WebSocket. Messages come in one at a time; whatever goes back takes the one way out.
+//! Clients of both eras talk here, and one client may talk in both.
+
+mod modern;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,9 +23,10 @@ use super::registry::Room;
 use super::session::{Applicant, NotBegun, Session, Ticket};
 use crate::config::Limits;
 use crate::filter::{Caller, Principal};
-use crate::jsonrpc::{Kind, Message, Source};
-use crate::protocol::{errors, methods};
+use crate::jsonrpc::{Kind, Message, Source, Violation, is_array, split};
+use crate::protocol::{errors, methods, versions};
 use crate::proxy::CallScope;
+use modern::Requests;
 
 /// Notifications of the client that may wait to be passed on.
 const NOTIFICATIONS: usize = 64;
@@ -67,6 +71,7 @@ pub struct Conversation {
     tasks: TaskTracker,
     room: Option<Room>,
     open: Option<Open>,
+    requests: Requests,
 }
 
 /// What there is after `initialize`.
@@ -80,7 +85,8 @@ impl Conversation {
     /// One that answers on `pipe`. Its bounds are those configured now.
     pub fn new(place: Place, pipe: Arc<Pipe>) -> Conversation {
         let limits = place.endpoint.config().limits;
-        Conversation { place, limits, pipe, tasks: TaskTracker::new(), room: None, open: None }
+        let requests = Requests::new(&place);
+        Conversation { place, limits, pipe, tasks: TaskTracker::new(), room: None, open: None, requests }
     }
 
     /// Puts the session on the books where `room` was made for it, once it opens.
@@ -91,7 +97,35 @@ impl Conversation {
 
     /// Takes the bytes of one message in. What is no message is answered and changes nothing.
     pub async fn take(&mut self, bytes: Bytes, speaker: &Speaker) {
-        match Message::parse(bytes, &law(&self.limits), Source::Client) {
+        let (law, most) = (law(&self.limits), self.limits.batch_messages as usize);
+        if !(is_array(&bytes) && self.batches()) {
+            return self.judged(Message::parse(bytes, &law, Source::Client), speaker).await;
+        }
+        match split(&bytes, &law, Source::Client, most) {
+            Ok(items) => {
+                for item in items {
+                    match item {
+                        Ok(alone) if alone.method() == Some(methods::INITIALIZE) => {
+                            let error = errors::invalid_request(alone.id(), "`initialize` must come alone");
+                            self.pipe.deliver(&error).await;
+                        }
+                        item => self.judged(item, speaker).await,
+                    }
+                }
+            }
+            Err(violation) => self.judged(Err(violation), speaker).await,
+        }
+    }
+
+    /// Whether arrays are spoken here. What is in one is answered message by message: a pipe has no
+    /// answer that they could share.
+    fn batches(&self) -> bool {
+        let open = self.open.as_ref();
+        open.is_some_and(|open| open.session.client().protocol_version == versions::WITH_BATCHES)
+    }
+
+    async fn judged(&mut self, message: Result<Message, Violation>, speaker: &Speaker) {
+        match message {
             Ok(message) => self.hear(Said { message, speaker: speaker.clone(), share: None }).await,
             Err(violation) => {
                 let text = format!("refused: {violation}");
@@ -112,14 +146,17 @@ impl Conversation {
         if let Some(open) = &self.open {
             open.session.touch();
         }
-        let refusal = match era::classify(&said.message, None) {
-            Ok(Era::Legacy) => return self.legacy(said).await,
-            Ok(Era::Modern { version }) => era::refuse_modern(&said.message, &version),
-            Err(refusal) => refusal,
-        };
-        if said.message.kind() == Kind::Request {
-            self.pipe.deliver(&refusal).await;
+        match era::classify(&said.message, None) {
+            Ok(Era::Legacy) => self.legacy(said).await,
+            Ok(Era::Modern { version }) => self.modern(said, &version).await,
+            Err(refusal) if said.message.kind() == Kind::Request => self.pipe.deliver(&refusal).await,
+            Err(_) => {}
         }
+    }
+
+    /// Whether there is a session.
+    pub fn is_open(&self) -> bool {
+        self.open.is_some()
     }
 
     /// Ends it: calls in flight have `grace` for their answers. Returns its session, if there was one.
@@ -153,6 +190,8 @@ impl Conversation {
             // Part of the handshake, which the server has had already.
             (Kind::Notification, Some(methods::INITIALIZED)) => {}
             (Kind::Notification, Some(methods::CANCELLED)) => {
+                // It says nothing of the era of the request that it means.
+                self.requests.cancel(message);
                 if let Some(open) = &self.open {
                     open.session.cancel(message);
                 }
@@ -196,8 +235,10 @@ impl Conversation {
                 // What the server said meanwhile follows the answer.
                 self.pipe.deliver(&answer).await;
                 let outlet: Arc<dyn Outlet> = self.pipe.clone();
-                // The first and only one.
-                let _ = open.session.unsolicited.attach(outlet, Duration::ZERO);
+                // The first and only one: it fails only if the session is over already.
+                if open.session.unsolicited.attach(outlet, Duration::ZERO).is_err() {
+                    self.pipe.end();
+                }
                 self.open = Some(open);
             }
             Ok(Err(error)) => self.pipe.deliver(&error).await,

@@ -145,6 +145,13 @@ impl Merged {
         .await;
     }
 
+    /// Tells the client that lists may look different now: each kind once for every server.
+    pub fn lists_changed(&self) {
+        for link in self.parts.iter().filter_map(|part| part.link.as_ref()) {
+            link.lists_changed();
+        }
+    }
+
     /// Ends it on all servers.
     pub fn close(&self) {
         for link in self.parts.iter().filter_map(|part| part.link.as_ref()) {

@@ -15,7 +15,7 @@ use super::inbox::Inbox;
 use super::wire::{Departure, Origin, Parcel, Wire};
 use super::{ExchangeDraft, Outgoing, UpstreamError, address};
 use crate::config::Server;
-use crate::jsonrpc::{Limits, Message, Source};
+use crate::jsonrpc::{Limits, Message};
 use crate::net::Connector;
 use crate::net::websocket::{self, Error, Options, Receiver, Sender};
 
@@ -187,13 +187,9 @@ async fn write(sender: &mut Sender, mut outbound: mpsc::Receiver<Outbound>) -> E
 /// Reads until the connection ends.
 async fn read(inbox: &Arc<Inbox>, receiver: &mut Receiver, limits: Limits) -> Error {
     loop {
-        let text = match receiver.next().await {
-            Ok(text) => text,
+        match receiver.next().await {
+            Ok(text) => inbox.text(Origin::Pipe, text, &limits, None),
             Err(error) => return error,
-        };
-        match Message::parse(text, &limits, Source::Server) {
-            Ok(message) => inbox.incoming(Origin::Pipe, message, None),
-            Err(violation) => inbox.unacceptable(Origin::Pipe, violation),
         };
     }
 }

@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use super::client::excerpt;
 use super::stream::finish;
 use super::{Exchange, Inner, Parts, TAKEN, Target, is};
-use crate::jsonrpc::{Message, Source};
+use crate::jsonrpc::Message;
 use crate::net::cause;
 use crate::protocol::versions;
 use crate::upstream::inbox::Inbox;
@@ -230,10 +230,7 @@ async fn read(http: &Inner, reader: &mut Reader, early: Vec<Event>, inbox: &Arc<
     let (mut events, mut more) = (early, Ok(()));
     loop {
         for event in events.drain(..).filter(|event| event.name == "message" && !event.data.is_empty()) {
-            match Message::parse(event.data, &http.limits, Source::Server) {
-                Ok(message) => inbox.incoming(Origin::Pipe, message, None),
-                Err(violation) => inbox.unacceptable(Origin::Pipe, violation),
-            };
+            inbox.text(Origin::Pipe, event.data, &http.limits, None);
         }
         // After what came before the end: that still counts.
         if let Err(how) = more {
