@@ -31,8 +31,8 @@ pub(super) fn initialized(said: &[Said]) -> Bytes {
         "capabilities": capabilities(&parsed),
         "serverInfo": myself(),
     });
-    if let Some(text) = instructions(&parsed) {
-        result["instructions"] = text.into();
+    if let (Some(text), Some(result)) = (instructions(&parsed), result.as_object_mut()) {
+        result.insert("instructions".to_owned(), text.into());
     }
     result.to_string().into()
 }
@@ -66,8 +66,8 @@ impl Merged {
             "cacheScope": if public { "public" } else { "private" },
             "_meta": { meta::SERVER_INFO: myself() },
         });
-        if let Some(text) = instructions(&parsed) {
-            result["instructions"] = text.into();
+        if let (Some(text), Some(result)) = (instructions(&parsed), result.as_object_mut()) {
+            result.insert("instructions".to_owned(), text.into());
         }
         Ok(Message::response(request.id().unwrap_or(b"null"), result.to_string().as_bytes()))
     }
