@@ -23,7 +23,9 @@ use crate::config::Isolation;
 use crate::filter::{Caller, ItemKind};
 use crate::gateway::Gateway;
 use crate::jsonrpc::Message;
-use crate::upstream::{Connection, Hello, Lease, Outgoing, Owner, UpstreamCall, UpstreamError};
+use crate::upstream::{
+    Connection, Hello, Lease, Outgoing, Owner, UpstreamCall, UpstreamError, is_urgent_enough,
+};
 
 /// What opens a [`Link`].
 pub struct Opening {
@@ -84,6 +86,8 @@ pub struct Link {
     /// Counts list changes: what was read before one is not kept after it.
     epoch: AtomicU64,
     level: Mutex<Option<Message>>,
+    /// The level that the client set itself, where others on the connection may set theirs.
+    own_level: Mutex<Option<String>>,
     subscriptions: Mutex<BTreeSet<String>>,
     closed: AtomicBool,
 }
@@ -148,6 +152,7 @@ impl Link {
             definitions: Mutex::default(),
             epoch: AtomicU64::new(0),
             level: Mutex::new(None),
+            own_level: Mutex::new(None),
             subscriptions: Mutex::default(),
             closed: AtomicBool::new(false),
         });
@@ -271,7 +276,7 @@ impl Link {
         // Not by the lease: an attempt that failed has let go of it already.
         if self.connected.swap(true, Ordering::AcqRel) {
             self.forget(None);
-            self.say_again(&connection, &outgoing).await;
+            self.say_again(&lease, &outgoing).await;
         }
         *lock(&self.lease) = Some(lease);
         if self.closed.load(Ordering::Acquire) {
@@ -298,10 +303,58 @@ impl Link {
         lock(&self.subscriptions).remove(uri);
     }
 
+    /// Whether several clients may use the connection at once.
+    fn has_company(&self) -> bool {
+        !matches!(self.owner, Owner::Session(_)) && !self.is_modern()
+    }
+
+    /// Whether this unsubscribes from what others on the connection still want: then the server is not
+    /// told, and the client has what it asked for.
+    pub(super) fn keeps_for_others(&self, method: &str, request: &Message) -> bool {
+        if method != "resources/unsubscribe" || !self.has_company() {
+            return false;
+        }
+        let (Some(uri), Some(lease)) = (request.param_text("uri"), lock(&self.lease).clone()) else {
+            return false;
+        };
+        let told = lease.unsubscribed(&uri);
+        if !told {
+            self.unsubscribe(&uri);
+        }
+        !told
+    }
+
+    /// A level that is set counts for its client; the server is told the lowest of all on the
+    /// connection, and each client gets its own share.
+    pub(super) fn at_the_lowest_level(&self, method: &str, request: Message) -> Message {
+        if method != "logging/setLevel" || !self.has_company() {
+            return request;
+        }
+        let (Some(level), Some(lease)) = (request.param_text("level"), lock(&self.lease).clone()) else {
+            return request;
+        };
+        let Some(lowest) = lease.level(&level) else { return request };
+        *lock(&self.own_level) = Some(level.into_owned());
+        request.with_param("level", format!("\"{lowest}\"").as_bytes())
+    }
+
+    /// Whether a log message is urgent enough for this client, where others on the connection may have
+    /// asked for more.
+    fn wants_log(&self, message: &Message) -> bool {
+        let own = lock(&self.own_level).clone();
+        let level = message.param_text("level");
+        own.is_none_or(|own| level.is_none_or(|level| is_urgent_enough(&level, &own)))
+    }
+
     /// Remembers what a successful call set up on the connection.
     pub(super) fn remember(&self, method: &str, request: &Message) {
         match method {
             "logging/setLevel" => *lock(&self.level) = Some(request.clone()),
+            "resources/subscribe" if self.has_company() => {
+                if let (Some(uri), Some(lease)) = (request.param_text("uri"), lock(&self.lease).clone()) {
+                    lease.subscribed(&uri);
+                }
+            }
             "resources/unsubscribe" => {
                 if let Some(uri) = request.param_text("uri") {
                     self.unsubscribe(&uri);
@@ -321,8 +374,10 @@ impl Link {
         }
         match (self.judges_resources(), shared) {
             (true, _) => lock(&self.subscriptions).contains(uri),
-            (false, true) => lock(&self.subscriptions).iter().any(|mine| uri.starts_with(mine.as_str())),
-            (false, false) => true,
+            (false, _) if shared || self.has_company() => {
+                lock(&self.subscriptions).iter().any(|mine| uri.starts_with(mine.as_str()))
+            }
+            (false, _) => true,
         }
     }
 
@@ -418,9 +473,17 @@ impl Link {
     }
 
     /// Log level and subscriptions, on a connection that replaces one that died.
-    async fn say_again(&self, connection: &Arc<dyn Connection>, outgoing: &Arc<dyn Outgoing>) {
-        let level = lock(&self.level).clone();
+    async fn say_again(&self, lease: &Lease, outgoing: &Arc<dyn Outgoing>) {
+        let connection = &lease.connection;
+        let mut level = lock(&self.level).clone();
         let uris: Vec<_> = lock(&self.subscriptions).iter().cloned().collect();
+        if self.has_company() {
+            uris.iter().for_each(|uri| lease.subscribed(uri));
+            let own = lock(&self.own_level).clone();
+            if let (Some(message), Some(lowest)) = (&level, own.and_then(|own| lease.level(&own))) {
+                level = Some(message.with_param("level", format!("\"{lowest}\"").as_bytes()));
+            }
+        }
         let subscribe = |uri: &String| {
             let params = [b"{\"uri\":".as_slice(), &crate::jsonrpc::escape(uri), b"}"].concat();
             Message::request(b"0", "resources/subscribe", Some(&params))
@@ -467,6 +530,7 @@ impl Downlink for Watched {
                     link.forget(Some(ItemKind::Resource));
                     link.forget(Some(ItemKind::ResourceTemplate));
                 }
+                Some("notifications/message") if !link.wants_log(&notification) => return,
                 Some("notifications/resources/updated") => {
                     let uri = notification.param_text("uri").unwrap_or_default();
                     if !link.may_hear_of(&uri, self.shared) {

@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use super::backoff::Backoff;
 use super::command::Command;
+use super::fan_in::{self, FanIn};
 use super::gate::Gate;
 use super::http::{Http, HttpClient, client};
 use super::hub::Hub;
@@ -74,6 +75,8 @@ type Opened = Result<Arc<dyn Connection>, UpstreamError>;
 struct Slot {
     key: Key,
     hub: Arc<Hub>,
+    fan_in: FanIn,
+    outgoing: Arc<dyn Outgoing>,
     /// Cancelled when the last holder is gone.
     stop: CancellationToken,
     users: Mutex<usize>,
@@ -122,7 +125,7 @@ impl Upstreams {
     pub async fn connect(&self, hello: Hello) -> Result<Lease, UpstreamError> {
         let hold = self.pool.join(hello)?;
         let connection = hold.slot.opened.clone().await?;
-        Ok(Lease { connection, _release: Box::new(hold) })
+        Ok(Lease { connection, hold })
     }
 
     /// Ends all connections; children get their grace period. Waits for them.
@@ -180,6 +183,7 @@ impl Pool {
     /// Begins to open a connection, in a task of its own: it is nobody's alone.
     fn open(self: &Arc<Self>, key: Key, upstream: Arc<Upstream>, hello: Hello, hub: Arc<Hub>) -> Arc<Slot> {
         let stop = self.shutdown.child_token();
+        let outgoing = Arc::clone(&hello.outgoing);
         let attempt = Attempt {
             pool: Arc::clone(self),
             upstream,
@@ -197,7 +201,15 @@ impl Pool {
                 reason: "connecting to it failed inside Lockgate; see its log".to_owned(),
             }))
         });
-        Arc::new(Slot { key, hub, stop, users: Mutex::new(0), opened: opened.boxed().shared() })
+        Arc::new(Slot {
+            key,
+            hub,
+            fan_in: FanIn::default(),
+            outgoing,
+            stop,
+            users: Mutex::new(0),
+            opened: opened.boxed().shared(),
+        })
     }
 
     fn client(&self) -> Result<HttpClient, String> {
@@ -222,10 +234,30 @@ impl Slot {
 }
 
 /// One user's part in a slot.
-struct Hold {
+pub(super) struct Hold {
     pool: Arc<Pool>,
     slot: Arc<Slot>,
     number: u64,
+}
+
+impl Hold {
+    pub(super) fn fan_in(&self) -> &FanIn {
+        &self.slot.fan_in
+    }
+
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// What only this user wanted of the server is taken back, if others go on using the connection.
+    fn take_back(&self) {
+        let uris = self.slot.fan_in.left(self.number);
+        let Some(Ok(connection)) = self.slot.opened.peek() else { return };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        if !uris.is_empty() && connection.closed().is_none() {
+            runtime.spawn(fan_in::forget(Arc::clone(connection), Arc::clone(&self.slot.outgoing), uris));
+        }
+    }
 }
 
 impl Drop for Hold {
@@ -243,6 +275,8 @@ impl Drop for Hold {
         };
         if last {
             self.slot.stop.cancel();
+        } else {
+            self.take_back();
         }
     }
 }
