@@ -125,6 +125,7 @@ pub struct ConfigFile {
 /// Does what the arguments of this process ask for.
 pub fn run() -> ExitCode {
     report::install_panic_message();
+    give_memory_back();
     let command = Cli::command().mut_subcommands(|c| c.disable_help_subcommand(true));
     let matches = match command.try_get_matches() {
         Ok(matches) => matches,
@@ -174,6 +175,17 @@ pub fn run() -> ExitCode {
             report::failure(&error);
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Has large messages take memory only while they are there. By itself glibc raises the size from which
+/// on it maps a block of its own with every such block that is freed, and what it then carves out of a
+/// heap instead is scattered over the heaps of all threads and stays.
+fn give_memory_back() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: a call with two numbers, before there are other threads.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 20);
     }
 }
 

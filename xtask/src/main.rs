@@ -1,8 +1,9 @@
-//! What a contributor runs: `cargo xtask demo`, `test`, `build-plugins`, `bench`, `wit-check`.
+//! What a contributor runs: `cargo xtask demo`, `test`, `build-plugins`, `bench`, `soak`, `wit-check`.
 
 mod bench;
 mod demo;
 mod plugins;
+mod soak;
 mod steps;
 mod test;
 mod wit;
@@ -16,6 +17,7 @@ Usage: cargo xtask <command>
   test [ARGS]      build what the tests need and run all of them; ARGS go to `cargo test`
   build-plugins    build the plugins and the guests of the tests into target/plugins
   bench            run the benchmarks and the measurements of docs/performance.md
+  soak [NAME]      run the long forms of the tests that have one, or of those named
   wit-check        check the contract in wit/ and its copies
 ";
 
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
         Some("test") => test::run(&rest),
         Some("build-plugins") => plugins::build_all().map(|()| ExitCode::SUCCESS),
         Some("bench") => bench::run(&rest),
+        Some("soak") => soak::run(&rest),
         Some("wit-check") => wit::check().map(|()| ExitCode::SUCCESS),
         None | Some("help" | "--help" | "-h") => {
             print!("{HELP}");

@@ -5,7 +5,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 const FIRST: Duration = Duration::from_millis(200);
-const MOST: Duration = Duration::from_secs(30);
+/// So that half an hour of failing makes at most 60 starts (F06), and nobody waits long for one that was
+/// repaired.
+const MOST: Duration = Duration::from_secs(40);
 /// A server that ran this long starts with a clean slate.
 const HEALTHY: Duration = Duration::from_secs(30);
 
@@ -28,7 +30,8 @@ impl Backoff {
     pub(super) fn failed(&mut self, now: Instant, reason: String) {
         let most = FIRST.saturating_mul(1 << self.failures.min(16)).min(MOST);
         self.failures = self.failures.saturating_add(1);
-        self.last = Some((now + most.mul_f64(random()), reason));
+        // Spread over a quarter only: with waits near nothing, a loop would hardly be slowed down.
+        self.last = Some((now + most.mul_f64(0.75 + random() / 4.0), reason));
     }
 
     /// What was started ended of itself after `lived`.
@@ -78,6 +81,31 @@ mod tests {
         let mut backoff = Backoff::default();
         backoff.failed(now, "because".to_owned());
         assert_eq!(backoff.blocked(now + FIRST), None);
+    }
+
+    #[test]
+    fn a_crash_loop_is_slow_and_over_soon_after_its_cause() {
+        const CALLS: Duration = Duration::from_millis(10);
+        let began = Instant::now();
+        let mut backoff = Backoff::default();
+        let (mut now, mut starts) = (began, 0);
+        let mut first_minute = 0;
+        while now - began < Duration::from_secs(30 * 60) {
+            if backoff.blocked(now).is_none() {
+                starts += 1;
+                first_minute += u32::from(now - began < Duration::from_secs(60));
+                backoff.ended(now, Duration::from_millis(1), "it exits at once".to_owned());
+            }
+            now += CALLS;
+        }
+        assert!((40..=60).contains(&starts), "{starts} starts in half an hour of calls every {CALLS:?}");
+        assert!((6..=10).contains(&first_minute), "soon at first: {first_minute}");
+        // Repaired: the next start is admitted within the cap, and a healthy life clears the slate.
+        let left = backoff.blocked(now).map_or(Duration::ZERO, |(left, _)| left);
+        assert!(left <= MOST, "{left:?}");
+        backoff.ended(now + left, HEALTHY, "much later".to_owned());
+        backoff.failed(now, "again".to_owned());
+        assert!(backoff.blocked(now).is_some_and(|(left, _)| left <= FIRST), "as if for the first time");
     }
 
     #[test]

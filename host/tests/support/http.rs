@@ -89,6 +89,23 @@ impl Http {
     }
 }
 
+/// Posts a message of a session, on a connection of its own, and returns the bytes of the answer.
+pub fn post(address: SocketAddr, server: &str, session: &str, body: &str) -> Vec<u8> {
+    let headers = [
+        ("content-type", "application/json"),
+        ("accept", "application/json, text/event-stream"),
+        ("mcp-session-id", session),
+        ("mcp-protocol-version", "2025-11-25"),
+    ];
+    let path = format!("/{server}/mcp");
+    let mut response = Http::new(address).send("POST", &path, &headers, body.as_bytes()).unwrap();
+    if response.is_stream() {
+        response.event().unwrap().unwrap().into_bytes()
+    } else {
+        Response::bytes(&mut response).unwrap()
+    }
+}
+
 impl Response {
     fn read(mut reader: BufReader<TcpStream>) -> io::Result<Response> {
         let status_line = line(&mut reader)?;

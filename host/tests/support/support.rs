@@ -25,7 +25,7 @@ pub mod versions;
 
 pub use client::{Answer, Client, Pending};
 pub use gate::{Gate, Setup};
-pub use http::{Http, Response};
+pub use http::{Http, Response, post};
 
 use std::time::Duration;
 

@@ -36,15 +36,16 @@ pub fn sized(state: &State, id: &Value, bytes: usize) -> io::Result<()> {
     state.send_raw(format!("{start}{}{END}", "x".repeat(fill)).as_bytes())
 }
 
-/// Writes one line of so many bytes; nobody else gets to write before it has ended.
-pub fn endless(bytes: usize) -> io::Result<()> {
+/// Writes one line of at least so many bytes, for at least so long; nobody else gets to write before it
+/// has ended.
+pub fn endless(bytes: usize, time: Duration) -> io::Result<()> {
+    let began = Instant::now();
     let part = [b'x'; 64 << 10];
     let mut out = io::stdout().lock();
     let mut left = bytes;
-    while left > 0 {
-        let now = left.min(part.len());
-        out.write_all(part.get(..now).unwrap_or_default())?;
-        left -= now;
+    while left > 0 || began.elapsed() < time {
+        out.write_all(&part)?;
+        left = left.saturating_sub(part.len());
     }
     out.write_all(b"\n")?;
     out.flush()

@@ -29,7 +29,7 @@ const TOOLS: [(&str, &str); 31] = [
     ("big", "Answers with a text of `bytes` bytes"),
     ("sized", "Answers with a frame of exactly `bytes` bytes"),
     ("cut", "Answers in two writes, the first of them `at` bytes long and read before the second"),
-    ("endless", "Writes a line of `bytes` bytes to stdout, then answers"),
+    ("endless", "Writes one line to stdout, `bytes` bytes and `ms` milliseconds long, then answers"),
     ("keep_up_noise", "Writes `per_second` lines of noise to stdout for `seconds`, and answers at once"),
     ("count", "Answers how often it was called"),
     ("exact", "Answers with numbers, escapes and white space that a re-encoding would change"),
@@ -140,7 +140,7 @@ pub fn call(state: &Arc<State>, id: &Value, params: &Value) -> io::Result<()> {
         "sized" => return pipe::sized(state, id, size(number("bytes", 1 << 20))),
         "cut" => return pipe::cut(id, size(number("at", 0))),
         "endless" => {
-            pipe::endless(size(number("bytes", 1 << 20)))?;
+            pipe::endless(size(number("bytes", 1 << 20)), Duration::from_millis(number("ms", 0)))?;
             said("it ended")
         }
         "keep_up_noise" => {
