@@ -236,7 +236,9 @@ impl Run<'_> {
         self.request = self.link.at_the_lowest_level(&self.method, self.request.clone());
         // Before it is sent: what it asks for may come before its answer is looked at.
         let subscribed = self.link.subscribe(&self.method, &self.request);
-        let sent = self.send(self.request.clone(), Some(Arc::new(view.clone())), definition).await;
+        // What a `request` filter stored is its own; no `upstream` filter sees it.
+        let shown = CallView { state: Arc::default(), ..view.clone() };
+        let sent = self.send(self.request.clone(), Some(Arc::new(shown)), definition).await;
         if let Some(uri) = &subscribed
             && sent.as_ref().map_or(true, |reply| reply.message.kind() != Kind::Result)
         {
