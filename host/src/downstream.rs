@@ -16,6 +16,7 @@ pub mod outlet;
 pub mod pipe;
 pub mod questions;
 pub mod registry;
+pub mod replay;
 pub mod session;
 pub mod stdio;
 pub mod stream;

@@ -3,6 +3,7 @@
 //! A message stays the bytes that arrived (design: "bytes, not trees"). [`Message::parse`] enforces
 //! the JSON law in one pass and records where things stand; everything else reads or splices spans.
 
+mod batch;
 mod document;
 mod duplicates;
 mod fault;
@@ -17,6 +18,7 @@ mod splice;
 mod strings;
 mod walk;
 
+pub use batch::{is_array, split};
 pub use document::{Document, EditError, JsonKind};
 pub use message::{Kind, Limits, ListItem, Message, Source, Violation};
 pub use pointer::get;

@@ -369,12 +369,16 @@ pub struct Limits {
     /// Open `subscriptions/listen` of the modern era, counted in the same way (16). In all there are
     /// as many as `sessions` says.
     pub listens_per_client: u32,
+    /// Messages in one array (100); arrays are spoken by clients and servers of 2025-03-26 only.
+    pub batch_messages: u32,
     /// Calls in flight per server (256).
     pub calls_per_server: u32,
     /// Calls that wait per server when it is full (128).
     pub queue_per_server: u32,
     /// Sessions in all (10,000).
     pub sessions: u32,
+    /// Sessions of one principal (1,250, an eighth of all); beyond it the one that was silent longest ends.
+    pub sessions_per_principal: u32,
     /// A session without any sign of its client ends after this many seconds (30 min).
     pub session_idle_seconds: u64,
     /// Every session ends after this many seconds (24 h).
@@ -382,6 +386,15 @@ pub struct Limits {
     /// Bytes that wait for one slow reader of a stream (1 MiB); beyond it the stream is cut. As many
     /// may wait for `notification` filters; beyond it notifications are dropped, and that is logged.
     pub stream_buffer_bytes: usize,
+    /// Bytes that a session keeps of what its streams said (1 MiB), so that a client that lost one
+    /// can resume it. 0: nothing is kept.
+    pub resume_bytes: usize,
+    /// Events that a session keeps likewise (256).
+    pub resume_events: u32,
+    /// How long they are kept (5 min): a call whose client lost its stream has its answer waiting so long.
+    pub resume_seconds: u64,
+    /// What all sessions keep together in bytes (256 MiB).
+    pub resume_total_bytes: usize,
     /// Longest wait for a connection (5 s).
     pub connect_seconds: u64,
     /// Longest wait for a request's head (10 s).
@@ -420,12 +433,18 @@ impl Default for Limits {
             calls_per_session: 64,
             calls_per_client: 64,
             listens_per_client: 16,
+            batch_messages: 100,
             calls_per_server: 256,
             queue_per_server: 128,
             sessions: 10_000,
+            sessions_per_principal: 1_250,
             session_idle_seconds: 30 * 60,
             session_seconds: 24 * 3600,
             stream_buffer_bytes: 1 << 20,
+            resume_bytes: 1 << 20,
+            resume_events: 256,
+            resume_seconds: 300,
+            resume_total_bytes: 256 << 20,
             connect_seconds: 5,
             header_seconds: 10,
             verdict_seconds: 24 * 3600,

@@ -20,8 +20,8 @@ use super::registry::Room;
 use super::session::{Applicant, NotBegun, Session, Ticket};
 use crate::config::Limits;
 use crate::filter::{Caller, Principal};
-use crate::jsonrpc::{Kind, Message, Source};
-use crate::protocol::{errors, methods};
+use crate::jsonrpc::{Kind, Message, Source, Violation, is_array, split};
+use crate::protocol::{errors, methods, versions};
 use crate::proxy::CallScope;
 
 /// Notifications of the client that may wait to be passed on.
@@ -91,7 +91,35 @@ impl Conversation {
 
     /// Takes the bytes of one message in. What is no message is answered and changes nothing.
     pub async fn take(&mut self, bytes: Bytes, speaker: &Speaker) {
-        match Message::parse(bytes, &law(&self.limits), Source::Client) {
+        let (law, most) = (law(&self.limits), self.limits.batch_messages as usize);
+        if !(is_array(&bytes) && self.batches()) {
+            return self.judged(Message::parse(bytes, &law, Source::Client), speaker).await;
+        }
+        match split(&bytes, &law, Source::Client, most) {
+            Ok(items) => {
+                for item in items {
+                    match item {
+                        Ok(alone) if alone.method() == Some(methods::INITIALIZE) => {
+                            let error = errors::invalid_request(alone.id(), "`initialize` must come alone");
+                            self.pipe.deliver(&error).await;
+                        }
+                        item => self.judged(item, speaker).await,
+                    }
+                }
+            }
+            Err(violation) => self.judged(Err(violation), speaker).await,
+        }
+    }
+
+    /// Whether arrays are spoken here. What is in one is answered message by message: a pipe has no
+    /// answer that they could share.
+    fn batches(&self) -> bool {
+        let open = self.open.as_ref();
+        open.is_some_and(|open| open.session.client().protocol_version == versions::WITH_BATCHES)
+    }
+
+    async fn judged(&mut self, message: Result<Message, Violation>, speaker: &Speaker) {
+        match message {
             Ok(message) => self.hear(Said { message, speaker: speaker.clone(), share: None }).await,
             Err(violation) => {
                 let text = format!("refused: {violation}");

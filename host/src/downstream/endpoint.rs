@@ -46,6 +46,8 @@ pub trait Standing: Send + Sync + 'static {
     fn call(&self, request: Message, scope: CallScope) -> BoxFuture<'_, Option<Message>>;
     /// Passes a notification on.
     fn notify(&self, notification: Message, caller: Arc<Caller>) -> BoxFuture<'_, ()>;
+    /// Tells the client that all lists may look different: it missed something.
+    fn lists_changed(&self);
     /// Ends it. Called once.
     fn close(&self);
 }
@@ -99,6 +101,9 @@ impl Standing for Linked {
     fn notify(&self, notification: Message, caller: Arc<Caller>) -> BoxFuture<'_, ()> {
         self.0.notify(notification, caller).boxed()
     }
+    fn lists_changed(&self) {
+        self.0.lists_changed();
+    }
     fn close(&self) {
         self.0.close();
     }
@@ -112,6 +117,9 @@ impl Standing for Combined {
     }
     fn notify(&self, notification: Message, caller: Arc<Caller>) -> BoxFuture<'_, ()> {
         self.0.notify(notification, caller).boxed()
+    }
+    fn lists_changed(&self) {
+        self.0.lists_changed();
     }
     fn close(&self) {
         self.0.close();

@@ -1,5 +1,6 @@
 //! The HTTP listener: connections, their bounds, and how they end.
 
+mod alive;
 mod bind;
 mod body;
 mod entrance;
@@ -33,7 +34,7 @@ pub use bind::{BindError, bind};
 pub use body::Share;
 pub use head::Accepts;
 pub use reply::Reply;
-pub(super) use reply::{empty, events, message, refuse};
+pub(super) use reply::{empty, events, json, message, refuse};
 pub(super) use route::law;
 
 /// Most that is buffered per connection in each direction, besides the messages themselves.
@@ -173,6 +174,9 @@ impl HttpFront {
             tracing::debug!(%peer, %error, "no TCP_NODELAY");
         }
         let limits = self.endpoint.config().limits;
+        if let Err(error) = alive::watch(&stream, Duration::from_secs(limits.ping_seconds)) {
+            tracing::debug!(%peer, %error, "no TCP keep-alive");
+        }
         let pace = Pace::new(Duration::from_secs(limits.header_seconds));
         let paced = Paced { stream, pace: pace.clone() };
         let connection = Arc::new(Connection { peer, local, cut: cut.clone(), pace: pace.clone() });

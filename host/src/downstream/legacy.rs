@@ -1,5 +1,7 @@
 //! The legacy era over HTTP: sessions from `initialize` to DELETE, calls, notifications, answers.
 
+pub mod batch;
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,15 +11,17 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::downlink::CallDownlink;
+use super::endpoint::Standing;
 use super::http::{self as answer, Accepts, Connection, HttpFront, Reply, Share};
-use super::names;
+use super::names::{self, EventIds};
 use super::registry::owner;
-use super::session::{Applicant, NotBegun, Session};
-use super::stream::{EventStream, First};
+use super::replay::{Replay, Resumed};
+use super::session::{Applicant, NotBegun, Session, Ticket};
+use super::stream::{EventBody, EventStream, First, Reader};
 use crate::config::Limits;
 use crate::filter::{Caller, ClientInfo, Principal};
 use crate::jsonrpc::{Kind, Message};
-use crate::protocol::{errors, headers, methods};
+use crate::protocol::{errors, headers, methods, versions};
 use crate::proxy::CallScope;
 
 /// After this long without an answer the stream is opened, so that nothing on the way takes the
@@ -77,7 +81,10 @@ pub async fn post(posted: Posted) -> Reply {
         }
         // Part of the handshake, which the server has had already.
         (Kind::Notification, Some(methods::INITIALIZED)) => answer::empty(StatusCode::ACCEPTED),
-        (Kind::Notification, _) => notify(visitor, session, message, share).await,
+        (Kind::Notification, _) => {
+            pass_on(&visitor, &session, message, share).await;
+            answer::empty(StatusCode::ACCEPTED)
+        }
         (Kind::Result | Kind::Error, _) => {
             session.questions.answer(message);
             answer::empty(StatusCode::ACCEPTED)
@@ -85,22 +92,49 @@ pub async fn post(posted: Posted) -> Reply {
     }
 }
 
-/// Answers a GET: the stream for what belongs to no call. Streams are not resumed yet, so a
-/// `Last-Event-ID` (none is ever given out) changes nothing.
+/// Answers a GET: the stream for what belongs to no call or, with `Last-Event-ID`, the rest of one
+/// that was lost. An id that says nothing (any more) begins anew: with nothing of what went before,
+/// but told to look again.
 pub fn get(visitor: Visitor) -> Reply {
     let session = match visitor.session(None) {
         Ok(session) => session,
         Err(refusal) => return *refusal,
     };
     session.touch();
+    let last = visitor.headers.get(headers::LAST_EVENT_ID);
+    if let Some(rest) = last.and_then(|id| resume(&visitor, &session, id.to_str().ok()?)) {
+        return rest;
+    }
     let ping = Duration::from_secs(visitor.limits.ping_seconds);
     let (stream, reader) =
         EventStream::new(visitor.limits.stream_buffer_bytes, true, visitor.connection.cut.clone());
-    if session.unsolicited.attach(stream, ping).is_err() {
+    let body = visitor.kept_body(&session, reader, visitor.expiry());
+    let Ok(missed) = session.unsolicited.attach(stream, ping) else {
         return answer::refuse(StatusCode::CONFLICT, "this session's stream is open already");
+    };
+    if (missed || last.is_some())
+        && let Some(standing) = session.standing()
+    {
+        standing.lists_changed();
     }
-    tracing::debug!(server = &*visitor.server, peer = %visitor.connection.peer, "a client listens");
-    answer::events(reader.into_body(ping, visitor.expiry()))
+    tracing::debug!(server = &*visitor.server, peer = %visitor.connection.peer, missed, "a client listens");
+    answer::events(body)
+}
+
+/// The rest of the stream that the event belongs to. Of the session's own stream all of it, or none:
+/// in place of what is missing a client is told to look again. Of a call's stream what there is:
+/// its answer matters, not how it got there.
+fn resume(visitor: &Visitor, session: &Arc<Session>, id: &str) -> Option<Reply> {
+    let (stream, after) = names::event_of(visitor.front.endpoint.keys(), session.id(), id)?;
+    let Resumed { reader, whole } =
+        session.replay()?.resume(stream, after, visitor.connection.cut.clone())?;
+    let own = session.unsolicited.resumed(reader.stream());
+    if own && !whole {
+        return None;
+    }
+    tracing::debug!(server = &*visitor.server, peer = %visitor.connection.peer, own, "a client came back");
+    let until = if own { visitor.expiry() } else { None };
+    Some(answer::events(visitor.body(session, reader, after, until)))
 }
 
 /// Answers a DELETE: ends the session.
@@ -154,6 +188,27 @@ impl Visitor {
         answer::events(reader.into_body(Duration::from_secs(self.limits.ping_seconds), None))
     }
 
+    /// A stream from its beginning, kept where the session keeps any.
+    fn kept_body(&self, session: &Session, reader: Reader, until: Option<Instant>) -> EventBody {
+        match session.replay() {
+            Some(replay) => self.body(session, reader.kept_in(replay), 0, until),
+            None => self.body(session, reader, 0, until),
+        }
+    }
+
+    /// A stream after an event. Events have ids where they are kept.
+    fn body(&self, session: &Session, reader: Reader, after: u64, until: Option<Instant>) -> EventBody {
+        let stream = reader.kept_as();
+        let body = reader.into_body(Duration::from_secs(self.limits.ping_seconds), until);
+        match stream {
+            Some(stream) => {
+                let ids = EventIds::new(self.front.endpoint.clone(), session.id().clone(), stream);
+                body.with_ids(ids, after)
+            }
+            None => body,
+        }
+    }
+
     /// Whoever makes the request, with the program that it says it is.
     pub(super) fn caller(&self, client: Arc<ClientInfo>) -> Arc<Caller> {
         Arc::new(Caller { principal: self.principal.clone(), client, headers: self.headers.clone() })
@@ -178,6 +233,7 @@ async fn initialize(visitor: Visitor, message: Message, share: Share) -> Reply {
         address: Some(visitor.connection.peer),
         headers: visitor.headers.clone(),
     };
+    let limits = visitor.limits;
     let (told, outcome) = oneshot::channel();
     // A task, because a client that leaves meanwhile must not leave half of a session behind.
     visitor.front.tasks.spawn(async move {
@@ -185,6 +241,11 @@ async fn initialize(visitor: Visitor, message: Message, share: Share) -> Reply {
         drop(share);
         let opened = match opened {
             Ok((session, answer)) => {
+                if versions::at_least(&session.client().protocol_version, versions::WITH_RESUMPTION)
+                    && let Some(replay) = Replay::new(&limits, front.sessions.kept().clone())
+                {
+                    session.keep_events(replay);
+                }
                 if !room.fill(session.clone()) {
                     session.end();
                 }
@@ -210,32 +271,66 @@ async fn initialize(visitor: Visitor, message: Message, share: Share) -> Reply {
     }
 }
 
+/// A call that may begin.
+struct Call {
+    standing: Arc<dyn Standing>,
+    ticket: Ticket,
+    scope: CallScope,
+    /// The client's, raw.
+    id: Bytes,
+}
+
+/// One that may not: status and JSON-RPC error.
+struct NotCalled {
+    status: StatusCode,
+    answer: Message,
+}
+
+impl Call {
+    fn begin(
+        visitor: &Visitor,
+        session: &Arc<Session>,
+        message: &Message,
+        stream: &Arc<EventStream>,
+    ) -> Result<Call, NotCalled> {
+        let id = message.id().map(Bytes::copy_from_slice).unwrap_or_default();
+        let refused = |status, answer| Err(NotCalled { status, answer });
+        let ticket = match session.begin(&id, visitor.limits.calls_per_session) {
+            Ok(ticket) => ticket,
+            // Not a 200: some clients match answers by id alone, and would take this for the first call's.
+            Err(NotBegun::Duplicate) => {
+                let error = errors::invalid_request(Some(&id), "a call with this id is in flight already");
+                return refused(StatusCode::BAD_REQUEST, error);
+            }
+            Err(NotBegun::Busy) => {
+                return refused(StatusCode::OK, errors::busy(Some(&id), "limits.calls_per_session"));
+            }
+            Err(NotBegun::Over) => {
+                let error =
+                    Message::error(Some(&id), errors::SESSION_NOT_FOUND, "the session has ended", None);
+                return refused(StatusCode::NOT_FOUND, error);
+            }
+        };
+        let Some(standing) = session.standing().cloned() else {
+            return refused(StatusCode::INTERNAL_SERVER_ERROR, errors::internal(Some(&id)));
+        };
+        let scope = CallScope {
+            caller: visitor.caller(session.client().clone()),
+            downlink: Arc::new(CallDownlink::new(session.clone(), stream.clone())),
+            cancel: ticket.cancel.clone(),
+            ending: visitor.front.ending.clone(),
+        };
+        Ok(Call { standing, ticket, scope, id })
+    }
+}
+
 async fn call(visitor: Visitor, session: Arc<Session>, message: Message, share: Share) -> Reply {
-    let id = message.id().map(Bytes::copy_from_slice).unwrap_or_default();
-    let ticket = match session.begin(&id, visitor.limits.calls_per_session) {
-        Ok(ticket) => ticket,
-        // Not a 200: some clients match answers by id alone, and would take this for the first call's.
-        Err(NotBegun::Duplicate) => {
-            let error = errors::invalid_request(Some(&id), "a call with this id is in flight already");
-            return answer::message(StatusCode::BAD_REQUEST, &error);
-        }
-        Err(NotBegun::Busy) => return visitor.answered(errors::busy(Some(&id), "limits.calls_per_session")),
-        Err(NotBegun::Over) => {
-            let error = Message::error(Some(&id), errors::SESSION_NOT_FOUND, "the session has ended", None);
-            return answer::message(StatusCode::NOT_FOUND, &error);
-        }
-    };
-    let Some(standing) = session.standing().cloned() else {
-        return answer::message(StatusCode::INTERNAL_SERVER_ERROR, &errors::internal(Some(&id)));
-    };
-    let limits = &visitor.limits;
     let cut = visitor.connection.cut.clone();
-    let (stream, reader) = EventStream::new(limits.stream_buffer_bytes, visitor.accepts.events, cut);
-    let scope = CallScope {
-        caller: visitor.caller(session.client().clone()),
-        downlink: Arc::new(CallDownlink::new(session, stream.clone())),
-        cancel: ticket.cancel.clone(),
-        ending: visitor.front.ending.clone(),
+    let (stream, reader) = EventStream::new(visitor.limits.stream_buffer_bytes, visitor.accepts.events, cut);
+    let Call { standing, ticket, scope, id } = match Call::begin(&visitor, &session, &message, &stream) {
+        Ok(call) => call,
+        Err(NotCalled { status: StatusCode::OK, answer }) => return visitor.answered(answer),
+        Err(NotCalled { status, answer: error }) => return answer::message(status, &error),
     };
     let pending = Pending { stream, id };
     // A task, because in this era a client that leaves has not cancelled.
@@ -249,9 +344,8 @@ async fn call(visitor: Visitor, session: Arc<Session>, message: Message, share: 
             session.touch();
         }
     });
-    let ping = Duration::from_secs(limits.ping_seconds);
     if !visitor.accepts.json {
-        return answer::events(reader.into_body(ping, None));
+        return answer::events(visitor.kept_body(&session, reader, None));
     }
     let first = tokio::select! {
         first = reader.first() => first,
@@ -261,7 +355,8 @@ async fn call(visitor: Visitor, session: Arc<Session>, message: Message, share: 
         First::Answer(Some(message)) => answer::message(StatusCode::OK, &message),
         // Cancelled: there is no answer, and an empty stream says so in the terms of the protocol.
         First::Answer(None) if !visitor.accepts.events => answer::empty(StatusCode::ACCEPTED),
-        First::Event | First::Answer(None) => answer::events(reader.into_body(ping, None)),
+        First::Event => answer::events(visitor.kept_body(&session, reader, None)),
+        First::Answer(None) => answer::events(visitor.body(&session, reader, 0, None)),
         First::Cut => answer::refuse(StatusCode::INTERNAL_SERVER_ERROR, "the stream was cut"),
     }
 }
@@ -278,18 +373,17 @@ impl Drop for Pending {
     }
 }
 
-async fn notify(visitor: Visitor, session: Arc<Session>, message: Message, share: Share) -> Reply {
+/// Passes a notification on. Waited for, so that what the client sends next does not overtake it.
+async fn pass_on(visitor: &Visitor, session: &Session, message: Message, share: impl Send + 'static) {
     let caller = visitor.caller(session.client().clone());
     if let Some(standing) = session.standing().cloned() {
         let passed = visitor.front.tasks.spawn(async move {
             standing.notify(message, caller).await;
             drop(share);
         });
-        // Waited for, so that what the client sends next does not overtake it. There is nobody to
-        // tell that it failed.
+        // There is nobody to tell that it failed.
         let _ = passed.await;
     }
-    answer::empty(StatusCode::ACCEPTED)
 }
 
 fn busy(id: Option<&[u8]>, limit: &str) -> Reply {

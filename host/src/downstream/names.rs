@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::endpoint::Endpoint;
 use super::registry::Owner;
 use crate::keys::{Keys, Purpose};
 
@@ -16,6 +17,34 @@ pub fn session_id(keys: &Keys, server: &str, owner: &Owner) -> Option<Arc<str>> 
 /// keys did. A session that is found needs no such look: this tells what was ours from what is made up.
 pub fn instance_of(keys: &Keys, id: &str, server: &str, owner: &Owner) -> Option<Vec<u8>> {
     keys.open(Purpose::SessionId, id, &session_context(server, owner))
+}
+
+/// The ids of the events of one stream of a session.
+pub struct EventIds {
+    endpoint: Arc<dyn Endpoint>,
+    session: Arc<str>,
+    stream: u32,
+}
+
+impl EventIds {
+    /// Of that stream of the session with that id.
+    pub fn new(endpoint: Arc<dyn Endpoint>, session: Arc<str>, stream: u32) -> EventIds {
+        EventIds { endpoint, session, stream }
+    }
+
+    /// The id of one event. None if the system has no randomness.
+    pub fn id(&self, number: u64) -> Option<String> {
+        let mut bytes = self.stream.to_le_bytes().to_vec();
+        bytes.extend_from_slice(&number.to_le_bytes());
+        self.endpoint.keys().seal(Purpose::EventId, &bytes, &[self.session.as_bytes()]).ok()
+    }
+}
+
+/// Stream and number of the event with this id, if it is one of this session's.
+pub fn event_of(keys: &Keys, session: &str, id: &str) -> Option<(u32, u64)> {
+    let bytes = keys.open(Purpose::EventId, id, &[session.as_bytes()])?;
+    let (stream, number) = bytes.split_first_chunk()?;
+    Some((u32::from_le_bytes(*stream), u64::from_le_bytes(number.try_into().ok()?)))
 }
 
 fn session_context<'a>(server: &'a str, owner: &'a Owner) -> [&'a [u8]; 3] {

@@ -12,6 +12,10 @@ pub trait Outlet: Send + Sync + 'static {
     fn is_open(&self) -> bool;
     /// Ends it after what is queued.
     fn end(&self);
+    /// What was taken for a reader that did not come back; none where nothing waits for one.
+    fn unsent(&self) -> Option<Vec<Message>> {
+        None
+    }
 }
 
 /// Why a message was not queued.

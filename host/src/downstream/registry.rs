@@ -5,7 +5,7 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -33,6 +33,8 @@ pub fn owner(principal: Option<&Principal>) -> Owner {
 #[derive(Default)]
 pub struct Sessions {
     state: Mutex<State>,
+    /// Bytes of events that all of them keep.
+    kept: Arc<AtomicUsize>,
 }
 
 #[derive(Default)]
@@ -65,13 +67,12 @@ pub struct Room {
 }
 
 impl Sessions {
-    /// Makes room for a session of `owner`. At an owner's share, that owner's longest silent session
-    /// without a call in flight and without a reader gives way: its client left, or will begin a new
-    /// one. None if there is no room; limits are `sessions` in all and, so that one principal cannot
-    /// lock all others out, an eighth of them (but 32 at least) per principal.
+    /// Makes room for a session of `owner`. At `sessions_per_principal`, so that one principal cannot
+    /// lock all others out, that principal's longest silent session without a call in flight and
+    /// without a reader gives way: its client left, or will begin a new one. None if there is no room.
     pub fn room(self: &Arc<Self>, owner: Owner, limits: &Limits) -> Option<Room> {
         let all = limits.sessions as usize;
-        let share = (all / 8).max(32);
+        let share = limits.sessions_per_principal as usize;
         let mut gone = None;
         {
             let mut state = lock(&self.state);
@@ -135,6 +136,11 @@ impl Sessions {
         }
     }
 
+    /// The count of what all of them keep for clients that come back, in bytes.
+    pub fn kept(&self) -> &Arc<AtomicUsize> {
+        &self.kept
+    }
+
     /// How many there are.
     pub fn count(&self) -> usize {
         lock(&self.state).entries.len()
@@ -162,6 +168,9 @@ impl Sessions {
         let (mut due, mut doubtful) = (Vec::new(), Vec::new());
         for held in lock(&self.state).entries.values() {
             let (session, silence) = (&held.session, held.session.silence());
+            if let Some(replay) = session.replay() {
+                replay.expire();
+            }
             if session.opened().elapsed() >= old || (silence >= idle && session.in_flight() == 0) {
                 due.push(session.clone());
             } else if silence >= idle / 2 && !held.probing.load(Ordering::Relaxed) {

@@ -251,8 +251,9 @@ mod tests {
             limits.resume_bytes = 3 * size;
             limits.resume_seconds = 10;
         });
-        let (stream, _reader) = live();
-        let one = book.enter(Arc::downgrade(&stream));
+        let (stream, reader) = live();
+        let reader = reader.kept_in(&book);
+        let one = reader.kept_as().expect("it is kept");
         for number in 1..=5 {
             book.keep(one, number, &event(0));
         }
@@ -267,7 +268,7 @@ mod tests {
         for number in 7..=9 {
             book.keep(one, number, &event(0));
         }
-        drop(book);
+        drop((stream, reader, book));
         assert_eq!(all.load(Ordering::Relaxed), 0);
     }
 

@@ -20,6 +20,7 @@ use super::names;
 use super::outlet::lock;
 use super::questions::Questions;
 use super::registry::owner;
+use super::replay::Replay;
 use super::unsolicited::Unsolicited;
 use crate::filter::{Caller, ClientInfo, Principal};
 use crate::jsonrpc::Message;
@@ -47,6 +48,7 @@ pub struct Session {
     client: Arc<ClientInfo>,
     /// What belongs to no call.
     pub unsolicited: Unsolicited,
+    replay: OnceLock<Arc<Replay>>,
     /// What servers asked the client.
     pub questions: Arc<Questions>,
     /// Longest wait for the client's answer to a question.
@@ -108,6 +110,7 @@ impl Session {
             server: applicant.server,
             client: client.clone(),
             unsolicited: Unsolicited::default(),
+            replay: OnceLock::new(),
             questions: Arc::default(),
             answer_within: Duration::from_secs(limits.call_seconds),
             calls: Mutex::default(),
@@ -159,6 +162,17 @@ impl Session {
     /// The way to the server. None before it is open; the session is not handed out before.
     pub fn standing(&self) -> Option<&Arc<dyn Standing>> {
         self.standing.get()
+    }
+
+    /// Keeps what its streams say from now on, for a client that comes back for it.
+    pub fn keep_events(&self, replay: Arc<Replay>) {
+        // Set once, when it opens.
+        let _ = self.replay.set(replay);
+    }
+
+    /// What its streams said lately; none where nothing is kept.
+    pub fn replay(&self) -> Option<&Arc<Replay>> {
+        self.replay.get()
     }
 
     /// Cancelled when it ends.

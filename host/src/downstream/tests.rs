@@ -1,5 +1,6 @@
 //! The transports, driven over real sockets and pipes in front of an endpoint of known behaviour.
 
+mod batches;
 mod client;
 mod expiry;
 mod fake;
@@ -7,5 +8,6 @@ mod mirrors;
 mod modern;
 mod pipes;
 mod requests;
+mod resumption;
 mod sessions;
 mod streams;

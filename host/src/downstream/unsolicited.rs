@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::outlet::{Outlet, Undelivered, lock};
+use super::stream::EventStream;
 use crate::jsonrpc::Message;
 
 /// Most bytes kept for a client that does not listen (yet). Most clients listen within a second of
@@ -29,6 +30,8 @@ struct State {
     waiting: VecDeque<Message>,
     bytes: usize,
     dropped: u64,
+    /// Whether something may never have reached the client.
+    missed: bool,
     ended: bool,
 }
 
@@ -49,7 +52,8 @@ impl Unsolicited {
                 Ok(()) => return,
                 // Standard output stays the way back, however slowly it is read.
                 Err(Undelivered::Full) if outlet.is_open() => return,
-                Err(_) => state.outlet = None,
+                // What went before into a connection that was lost may be lost with it.
+                Err(_) => (state.outlet, state.missed) = (None, true),
             }
         }
         state.keep(notification);
@@ -57,8 +61,9 @@ impl Unsolicited {
 
     /// Makes `outlet` the one. One that was attached less than `young` ago and is still read is not
     /// replaced: the client opened two at once. An older one is: its client came back before the
-    /// loss of the old connection could be noticed here.
-    pub fn attach(&self, outlet: Arc<dyn Outlet>, young: Duration) -> Result<(), Occupied> {
+    /// loss of the old connection could be noticed here. What waits, or waited in vain for a reader
+    /// of the old one, is sent. Returns whether the client may have missed something all the same.
+    pub fn attach(&self, outlet: Arc<dyn Outlet>, young: Duration) -> Result<bool, Occupied> {
         let mut state = lock(&self.state);
         if state.ended {
             return Err(Occupied);
@@ -70,16 +75,38 @@ impl Unsolicited {
             }
             old.end();
         }
+        let left = state.outlet.take().and_then(|(left, _)| {
+            let unsent = left.unsent();
+            left.end();
+            unsent
+        });
+        // Of what was sent before the connection was lost, nobody knows what arrived.
+        state.missed |= left.is_some();
         state.bytes = 0;
-        for message in std::mem::take(&mut state.waiting) {
+        let waiting = std::mem::take(&mut state.waiting);
+        for message in left.unwrap_or_default().into_iter().chain(waiting) {
             if outlet.send(&message).is_err() {
                 break;
             }
         }
         state.outlet = Some((outlet, Instant::now()));
+        let missed = std::mem::take(&mut state.missed);
         drop(state);
         self.attached.notify_waiters();
-        Ok(())
+        Ok(missed)
+    }
+
+    /// Notes that a stream is read again. Whether it is this outlet.
+    pub fn resumed(&self, stream: &Arc<EventStream>) -> bool {
+        let own = match &mut lock(&self.state).outlet {
+            Some((outlet, since)) if std::ptr::addr_eq(Arc::as_ptr(outlet), Arc::as_ptr(stream)) => {
+                *since = Instant::now();
+                true
+            }
+            _ => false,
+        };
+        self.attached.notify_waiters();
+        own
     }
 
     /// The open outlet, waiting for one up to `within`.
@@ -136,6 +163,7 @@ impl State {
             let Some(oldest) = self.waiting.pop_front() else { break };
             self.bytes -= oldest.bytes().len();
             self.dropped += 1;
+            self.missed = true;
             tracing::debug!(dropped = self.dropped, "a client does not listen for notifications");
         }
     }

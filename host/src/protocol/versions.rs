@@ -9,6 +9,10 @@ pub const MODERN: [&str; 1] = ["2026-07-28"];
 /// The one revision in which several messages may come as an array.
 pub const WITH_BATCHES: &str = "2025-03-26";
 
+/// The first revision whose clients take an event without data, and so can be told from the first
+/// event on where to resume a stream. Older clients choke on it.
+pub const WITH_RESUMPTION: &str = "2025-11-25";
+
 /// A draft of 2024-11-05 that the official SDKs still accept; the same on the wire.
 const DRAFT: &str = "2024-10-07";
 

@@ -3,6 +3,7 @@
 //! The connection behind it may die and be made anew: what the client set up on it (log level,
 //! subscriptions) is kept here and said again, so that the next call just works.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -22,7 +23,8 @@ use super::{Downlink, Snapshot};
 use crate::config::Isolation;
 use crate::filter::{Caller, ItemKind};
 use crate::gateway::Gateway;
-use crate::jsonrpc::Message;
+use crate::jsonrpc::{Message, unescape};
+use crate::protocol::meta;
 use crate::upstream::{
     Connection, Hello, Lease, Outgoing, Owner, UpstreamCall, UpstreamError, is_urgent_enough,
 };
@@ -73,7 +75,8 @@ pub struct Link {
     pub(super) owner: Owner,
     /// Of `initialize`; none for a link of the modern era.
     params: Option<Bytes>,
-    opener: Arc<Caller>,
+    /// Who opened it; of the modern era, who made the latest request: claims change.
+    opener: Mutex<Arc<Caller>>,
     downlink: Arc<Watched>,
     listeners: Arc<Listeners>,
     /// When somebody last wanted it. Only links of the modern era, which no session owns, end for it.
@@ -136,13 +139,13 @@ impl Link {
         listeners: Arc<Listeners>,
     ) -> Arc<Link> {
         let shared = owner == Owner::Shared && params.is_some();
-        let watched = Arc::new(Watched { inner: downlink, shared, link: OnceLock::new() });
+        let watched = Arc::new(Watched { inner: downlink, shared, logs: None, link: OnceLock::new() });
         let link = Arc::new(Link {
             gateway,
             server,
             owner,
             params,
-            opener,
+            opener: Mutex::new(opener),
             downlink: watched.clone(),
             listeners,
             used: Mutex::new(Instant::now()),
@@ -163,7 +166,11 @@ impl Link {
     /// Whom the requests of a modern client belong to: nobody in particular where nobody
     /// authenticates, for a server of this era keeps nothing between two requests.
     pub(crate) fn owner(gateway: &Gateway, joining: &Joining) -> Owner {
+        // Over HTTP every exchange carries somebody's credentials: those are never shared.
+        let config = gateway.config();
+        let carries = config.servers.get(&*joining.server).is_some_and(|server| server.url.is_some());
         match (isolation(gateway, &joining.server), &joining.caller.principal, &joining.pipe) {
+            (Isolation::Shared, Some(p), _) if carries => Owner::Principal(p.issuer.clone(), p.id.clone()),
             (Isolation::Shared, ..) => Owner::Shared,
             (_, Some(p), _) => Owner::Principal(p.issuer.clone(), p.id.clone()),
             (Isolation::Session, None, Some(pipe)) => Owner::Session(pipe.clone()),
@@ -171,9 +178,10 @@ impl Link {
         }
     }
 
-    /// Notes that somebody wants it.
-    pub(crate) fn touch(&self) {
+    /// Notes who wants it now.
+    pub(crate) fn touch(&self, caller: &Arc<Caller>) {
         *lock(&self.used) = Instant::now();
+        *lock(&self.opener) = caller.clone();
     }
 
     /// How long nobody wanted it.
@@ -261,7 +269,7 @@ impl Link {
         }
         let snapshot = self.gateway.snapshot();
         let outgoing = self
-            .outgoing(&snapshot, Arc::from("initialize"), &self.opener)
+            .outgoing(&snapshot, Arc::from("initialize"), &lock(&self.opener).clone())
             .ok_or_else(|| self.gone("is not served any more"))?;
         drop(lock(&self.lease).take());
         let hello = Hello {
@@ -340,8 +348,12 @@ impl Link {
 
     /// Whether a log message is urgent enough for this client, where others on the connection may have
     /// asked for more.
-    fn wants_log(&self, message: &Message) -> bool {
-        let own = lock(&self.own_level).clone();
+    fn wants_log(&self, message: &Message, asked: Option<&str>) -> bool {
+        // A modern request says itself from which level on, and none wants none (2026-07-28, logging).
+        if self.is_modern() && asked.is_none() {
+            return false;
+        }
+        let own = asked.map(str::to_owned).or_else(|| lock(&self.own_level).clone());
         let level = message.param_text("level");
         own.is_none_or(|own| level.is_none_or(|level| is_urgent_enough(&level, &own)))
     }
@@ -422,9 +434,14 @@ impl Link {
     }
 
     /// A call's downlink, watched like the session's: list changes come on either.
-    pub(super) fn watched(self: &Arc<Self>, inner: Arc<dyn Downlink>) -> Arc<dyn Downlink> {
+    pub(super) fn watched(
+        self: &Arc<Self>,
+        inner: Arc<dyn Downlink>,
+        request: &Message,
+    ) -> Arc<dyn Downlink> {
+        let logs = request.meta(meta::LOG_LEVEL).and_then(unescape).map(Cow::into_owned);
         let link = OnceLock::from(Arc::downgrade(self));
-        Arc::new(Watched { inner, shared: self.is_shared(), link })
+        Arc::new(Watched { inner, shared: self.is_shared(), logs, link })
     }
 
     /// Whether several clients use the connection, and what happens on it cannot be told apart. A
@@ -517,6 +534,8 @@ impl Drop for Link {
 struct Watched {
     inner: Arc<dyn Downlink>,
     shared: bool,
+    /// The level that a modern request asked for.
+    logs: Option<String>,
     link: OnceLock<Weak<Link>>,
 }
 
@@ -530,7 +549,9 @@ impl Downlink for Watched {
                     link.forget(Some(ItemKind::Resource));
                     link.forget(Some(ItemKind::ResourceTemplate));
                 }
-                Some("notifications/message") if !link.wants_log(&notification) => return,
+                Some("notifications/message") if !link.wants_log(&notification, self.logs.as_deref()) => return,
+                // Of an era that these clients do not speak, and whose it is cannot be told.
+                Some("notifications/tasks") if link.has_company() => return,
                 Some("notifications/resources/updated") => {
                     let uri = notification.param_text("uri").unwrap_or_default();
                     if !link.may_hear_of(&uri, self.shared) {

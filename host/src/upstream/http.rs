@@ -296,8 +296,8 @@ impl Inner {
                 return Err(self.gone(format!("broke off its answer ({why})"), true));
             }
         };
-        let answer = Message::parse(bytes.clone(), &self.limits, Source::Server);
         if !parts.status.is_success() {
+            let answer = Message::parse(bytes.clone(), &self.limits, Source::Server);
             let text = String::from_utf8_lossy(bytes.get(..4096).unwrap_or(&bytes)).into_owned();
             let proper = matches!(&answer, Ok(answer) if answer.kind() == Kind::Error);
             let unauthorized = matches!(parts.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
@@ -305,11 +305,7 @@ impl Inner {
                 return Err(self.refusal(purpose, Some(id), parts.status, &head.1, &text));
             }
         }
-        let answered = match answer {
-            Ok(message) => inbox.incoming(Origin::Call(id), message, Some(&head)),
-            Err(violation) => inbox.unacceptable(Origin::Call(id), violation),
-        };
-        if answered {
+        if inbox.text(Origin::Call(id), bytes, &self.limits, Some(&head)) {
             Ok(())
         } else {
             Err(self.gone("answered something else than what it was asked".to_owned(), true))

@@ -4,10 +4,11 @@ mod entry;
 mod question;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -17,7 +18,7 @@ use question::Questions;
 use super::hub::Hub;
 use super::wire::{Head, Origin, Wire, lock};
 use super::{Outgoing, Owner, Reply, UpstreamError};
-use crate::jsonrpc::{Kind, Message, Violation};
+use crate::jsonrpc::{Kind, Limits, Message, Source, Violation, is_array, split};
 use crate::protocol::{meta, methods};
 use crate::proxy::Downlink;
 
@@ -36,6 +37,8 @@ pub(super) struct Inbox {
     table: Mutex<Table>,
     questions: Questions,
     next_id: AtomicU64,
+    /// Most messages in one array; 0 where the revision has no arrays.
+    batch_messages: AtomicUsize,
     closed: OnceLock<UpstreamError>,
     /// Cancelled when the connection can be used no more.
     pub(super) ended: CancellationToken,
@@ -68,6 +71,7 @@ impl Inbox {
             table: Mutex::new(Table { open: true, calls: BTreeMap::new(), abandoned: None }),
             questions: Questions::new(question_time),
             next_id: AtomicU64::new(1),
+            batch_messages: AtomicUsize::new(0),
             closed: OnceLock::new(),
             ended: CancellationToken::new(),
         })
@@ -103,7 +107,7 @@ impl Inbox {
         let found = {
             let mut table = lock(&self.table);
             let found = table.calls.remove(&entry.id);
-            if found.is_some() && entry.departure.left() {
+            if found.is_some() && entry.for_client && entry.departure.left() {
                 table.abandoned = Some(Instant::now());
             }
             found
@@ -139,6 +143,40 @@ impl Inbox {
             entry.finish(Some(Err(gone(left))));
         }
         self.ended.cancel();
+    }
+
+    /// From now on the server may send arrays of so many messages (2025-03-26).
+    pub(super) fn take_arrays(&self, most: usize) {
+        self.batch_messages.store(most, Ordering::Relaxed);
+    }
+
+    /// Whether this text is an array that the server may send.
+    pub(super) fn takes(&self, text: &[u8]) -> bool {
+        self.batch_messages.load(Ordering::Relaxed) > 0 && is_array(text)
+    }
+
+    /// Takes one text of the server: a message, or an array of them. True if the answer to the
+    /// request that `origin` names was in it.
+    pub(super) fn text(
+        self: &Arc<Self>,
+        origin: Origin,
+        text: Bytes,
+        limits: &Limits,
+        head: Option<&Head>,
+    ) -> bool {
+        let messages = if self.takes(&text) {
+            split(&text, limits, Source::Server, self.batch_messages.load(Ordering::Relaxed))
+        } else {
+            Ok(vec![Message::parse(text, limits, Source::Server)])
+        };
+        let mut answered = false;
+        for message in messages.unwrap_or_else(|violation| vec![Err(violation)]) {
+            answered |= match message {
+                Ok(message) => self.incoming(origin, message, head),
+                Err(violation) => self.unacceptable(origin, violation),
+            };
+        }
+        answered
     }
 
     /// Takes one message. True if it is the answer to the request that `origin` names.

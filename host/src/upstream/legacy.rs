@@ -35,11 +35,15 @@ pub(super) async fn open(
     params: &Bytes,
     outgoing: Arc<dyn Outgoing>,
     patience: Duration,
+    batch_messages: usize,
 ) -> Result<Session, UpstreamError> {
     let mut closer = Closer { inbox: &inbox, wire: &wire, armed: true };
     let reply = initialize(&inbox, &wire, params, &outgoing, patience).await?;
     let handshake = handshake(&inbox.server, &reply)?;
     let headers = reply.head.as_ref().map(|(_, headers)| &**headers);
+    if handshake.protocol_version == versions::WITH_BATCHES {
+        inbox.take_arrays(batch_messages);
+    }
     wire.established(headers, &handshake.protocol_version);
     let initialized = Message::notification("notifications/initialized", None);
     tokio::time::timeout(patience, wire.send(initialized, "notification", outgoing))

@@ -1,6 +1,7 @@
 //! All connections: at most one per server and owner, shared while anybody holds it.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -29,6 +30,9 @@ use crate::protocol::versions;
 const SOON: Duration = Duration::from_secs(1);
 /// What all connections get at the end: longer than the grace of a child.
 const FAREWELL: Duration = Duration::from_secs(8);
+/// For how many seconds silence, or the end of a child, is taken for the answer of a legacy server. Each
+/// request would start a process and wait for it otherwise.
+const DOUBTFUL: u64 = 60;
 /// Longest number in a message: no real one comes near it.
 const NUMBER_BYTES: usize = 1024;
 
@@ -61,6 +65,7 @@ struct Upstream {
     /// Until when the server is taken for one of the legacy era without being asked again, and what it
     /// speaks. A server that was upgraded still answers as before, so the verdict must end.
     verdict: Mutex<Option<(Instant, Vec<String>)>>,
+    was_modern: AtomicBool,
 }
 
 impl Upstream {
@@ -99,6 +104,7 @@ impl Upstreams {
                 children: Arc::new(Semaphore::new(limits.children_per_server as usize)),
                 backoff: Mutex::default(),
                 verdict: Mutex::default(),
+                was_modern: AtomicBool::new(false),
             };
             (name, Arc::new(upstream))
         });
@@ -402,9 +408,17 @@ impl Attempt {
         let gate = Arc::clone(&upstream.gate);
         let outgoing = Arc::clone(outgoing);
         let opened: Result<Arc<dyn Connection>, _> = match params {
-            Some(params) => legacy::open(Arc::clone(&inbox), wire, gate, params, outgoing, patience)
-                .await
-                .map(|session| Arc::new(session) as Arc<dyn Connection>),
+            Some(params) => legacy::open(
+                Arc::clone(&inbox),
+                wire,
+                gate,
+                params,
+                outgoing,
+                patience,
+                limits.batch_messages as usize,
+            )
+            .await
+            .map(|session| Arc::new(session) as Arc<dyn Connection>),
             None => {
                 let parts = modern::Parts { inbox: Arc::clone(&inbox), wire, gate, outgoing };
                 self.open_modern(parts, patience).await
@@ -429,12 +443,17 @@ impl Attempt {
         let pipe = upstream.config.command.is_some();
         let patience = if pipe { Duration::from_secs(pool.config.limits.probe_seconds) } else { patience };
         let speaks = match modern::open(parts, patience, pipe).await? {
-            modern::Probed::Modern(connection) => return Ok(Arc::new(connection)),
+            modern::Probed::Modern(connection) => {
+                upstream.was_modern.store(true, Ordering::Relaxed);
+                return Ok(Arc::new(connection));
+            }
             modern::Probed::Legacy { certain, speaks } => {
                 let speaks =
                     if speaks.is_empty() { versions::LEGACY.map(str::to_owned).to_vec() } else { speaks };
-                if certain {
-                    let lifetime = Duration::from_secs(pool.config.limits.verdict_seconds);
+                // One that spoke it before in this process is not demoted for one answer.
+                if !upstream.was_modern.load(Ordering::Relaxed) {
+                    let seconds = pool.config.limits.verdict_seconds;
+                    let lifetime = Duration::from_secs(if certain { seconds } else { seconds.min(DOUBTFUL) });
                     *lock(&upstream.verdict) = Some((Instant::now() + lifetime, speaks.clone()));
                 }
                 speaks

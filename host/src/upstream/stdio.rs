@@ -216,6 +216,11 @@ async fn read(inbox: &Arc<Inbox>, stdout: ChildStdout, limits: Limits) {
                 if start.is_empty() {
                     continue;
                 }
+                if inbox.takes(start) {
+                    // An array that holds no message at all is none of our business either.
+                    inbox.text(Origin::Pipe, line, &limits, None);
+                    continue;
+                }
                 if start.first() == Some(&b'{') {
                     match Message::parse(line.clone(), &limits, Source::Server) {
                         Ok(message) => {

@@ -11,12 +11,13 @@ use crate::pipe;
 use crate::state::{Ended, State};
 
 /// Names and descriptions. `delete_*` and `secret_*` are there to be hidden.
-const TOOLS: [(&str, &str); 31] = [
+const TOOLS: [(&str, &str); 32] = [
     ("echo", "Returns its arguments, as text and as structured content"),
     ("slow", "Answers after `ms` milliseconds, unless cancelled"),
     ("wait", "Answers when `release` is called with the same `key`, unless cancelled"),
     ("release", "Lets `wait` with the same `key` go"),
-    ("progress", "Tells progress `n` times, then answers"),
+    ("progress", "Tells progress `n` times, each with `bytes` more bytes of text, then answers"),
+    ("tell", "Tells `text` as progress, then answers with it"),
     ("log", "Sends `n` log messages of `level`, then answers"),
     ("ask_sampling", "Asks the client for a completion of `text` and returns its answer"),
     ("ask_elicitation", "Asks the user `text` and returns the answer"),
@@ -99,9 +100,17 @@ pub fn call(state: &Arc<State>, id: &Value, params: &Value) -> io::Result<()> {
             let (n, token) = (number("n", 4), &params["_meta"]["progressToken"]);
             for done in 1..=n {
                 state.notify("notifications/progress", json!({
-                    "progressToken": token, "progress": done, "total": n, "message": format!("{done} of {n}") }))?;
+                    "progressToken": token, "progress": done, "total": n, "message": format!("{done} of {n}{}", "x".repeat(size(number("bytes", 0)))) }))?;
             }
             said(&format!("{n} told"))
+        }
+        "tell" => {
+            state.notify(
+                "notifications/progress",
+                json!({
+                "progressToken": params["_meta"]["progressToken"], "progress": 1, "message": text("text") }),
+            )?;
+            said(text("text"))
         }
         "log" => {
             for at in 1..=number("n", 1) {

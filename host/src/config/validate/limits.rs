@@ -22,8 +22,10 @@ pub(super) fn check(check: &mut Check<'_>) {
         ("message_members", l.message_members == 0),
         ("calls_per_session", l.calls_per_session == 0),
         ("calls_per_client", l.calls_per_client == 0),
+        ("batch_messages", l.batch_messages == 0),
         ("calls_per_server", l.calls_per_server == 0),
         ("sessions", l.sessions == 0),
+        ("sessions_per_principal", l.sessions_per_principal == 0),
         ("session_idle_seconds", l.session_idle_seconds == 0),
         ("session_seconds", l.session_seconds == 0),
         ("stream_buffer_bytes", l.stream_buffer_bytes == 0),
@@ -42,6 +44,7 @@ pub(super) fn check(check: &mut Check<'_>) {
     for (name, seconds) in [
         ("session_idle_seconds", l.session_idle_seconds),
         ("session_seconds", l.session_seconds),
+        ("resume_seconds", l.resume_seconds),
         ("connect_seconds", l.connect_seconds),
         ("verdict_seconds", l.verdict_seconds),
         ("probe_seconds", l.probe_seconds),

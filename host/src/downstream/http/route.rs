@@ -9,12 +9,11 @@ use hyper::body::Incoming;
 
 use super::entrance::{self, Entrance};
 use super::{Accepts, Connection, HttpFront, Reply, body, guard, head, reply};
-use crate::config::MERGED;
 use crate::downstream::era::{self, Era};
 use crate::downstream::legacy::{self, Posted, Visitor};
 use crate::downstream::modern;
 use crate::filter::RequestHead;
-use crate::jsonrpc::{Limits, Message, Source};
+use crate::jsonrpc::{Limits, Message, Source, is_array};
 use crate::protocol::{headers, meta, versions};
 
 impl HttpFront {
@@ -67,8 +66,7 @@ impl HttpFront {
         let whole_head = RequestHead {
             method: head.method.as_str().to_owned(),
             path: path.to_owned(),
-            // Where servers are merged, every filter that authenticates is asked.
-            server: Some(server.clone()).filter(|server| **server != *MERGED),
+            server: Some(server.clone()),
             headers: head.headers.clone(),
             address: Some(connection.peer),
         };
@@ -93,6 +91,18 @@ impl HttpFront {
             Method::POST => {
                 let read = body::read(body, &self.in_flight, &config.limits).await;
                 let (bytes, share) = read.map_err(|unread| reply::unread(&unread))?;
+                // What this refuses as a session id or version is refused below as well.
+                if is_array(&bytes)
+                    && let (Ok(version), Ok(session)) = (&version, &session)
+                {
+                    let visitor = Visitor { session: session.clone(), ..visitor };
+                    if let Some(session) = visitor.batching(version.as_deref())? {
+                        return Ok(legacy::batch::post(visitor, session, bytes, share).await);
+                    }
+                    // It is no message, which is what the parser says of it.
+                    parse(bytes, &config.limits)?;
+                    return Err(reply::refuse(StatusCode::BAD_REQUEST, "an array is no message").into());
+                }
                 let message = parse(bytes, &config.limits)?;
                 let refused = |error: Message| reply::message(StatusCode::BAD_REQUEST, &error);
                 // A message with an envelope says itself which revision it is written in.

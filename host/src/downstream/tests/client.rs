@@ -179,6 +179,27 @@ impl Wire {
         }
     }
 
+    /// The next event, comments skipped: its id, and its message (null where it has none).
+    pub async fn event_with_id(&mut self) -> Option<(Option<String>, serde_json::Value)> {
+        loop {
+            let chunk = self.chunk().await?;
+            if chunk.starts_with(':') {
+                continue;
+            }
+            assert!(chunk.ends_with("\n\n"), "one event is one chunk: {chunk:?}");
+            let field =
+                |name: &str| chunk.lines().find_map(|line| line.strip_prefix(name).map(str::to_owned));
+            let data = field("data: ").unwrap_or_default();
+            let message = serde_json::from_str(&data).unwrap_or_default();
+            assert_eq!(
+                data.is_empty(),
+                field("retry: ").is_some(),
+                "when to come back stands first: {chunk:?}"
+            );
+            return Some((field("id: "), message));
+        }
+    }
+
     /// Waits until the other side closes (or breaks) the connection; returns what it still sent.
     pub async fn closes(mut self) -> String {
         let mut rest = Vec::new();

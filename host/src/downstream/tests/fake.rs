@@ -197,6 +197,13 @@ impl Standing for FakeServer {
         async {}.boxed()
     }
 
+    fn lists_changed(&self) {
+        self.shared.say("lists changed");
+        if let Some(session) = self.shared.sessions.lock().expect("no panic in it").last() {
+            session.notify(Message::notification("notifications/tools/list_changed", None));
+        }
+    }
+
     fn close(&self) {
         self.shared.say("closed");
     }
@@ -245,6 +252,17 @@ async fn act(shared: &Shared, name: &str, request: &Message, scope: &CallScope) 
             scope.downlink.notify(progress(1, 0));
             shared.gate.acquire().await.expect("open").forget();
             b"{}".to_vec()
+        }
+        "two steps" | "two steps, large" => {
+            scope.downlink.notify(progress(1, 0));
+            shared.gate.acquire().await.expect("open").forget();
+            scope.downlink.notify(progress(2, 0));
+            let padding = "x".repeat(if name == "two steps" { 0 } else { 1 << 10 });
+            if padding.is_empty() {
+                b"{\"steps\":2}".to_vec()
+            } else {
+                format!("{{\"x\":\"{padding}\"}}").into()
+            }
         }
         "late" => {
             shared.gate.acquire().await.expect("open").forget();

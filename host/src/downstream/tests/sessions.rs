@@ -164,7 +164,11 @@ async fn calls_per_session_are_bounded_and_sessions_do_not_share_the_bound() {
 
 #[tokio::test]
 async fn sessions_are_bounded_and_a_principal_has_a_share_of_them() {
-    let site = Site::with(true, |config| config.limits.sessions = 40).await;
+    let site = Site::with(true, |config| {
+        config.limits.sessions = 40;
+        config.limits.sessions_per_principal = 32;
+    })
+    .await;
     let alice = ("Authorization", "Bearer alice");
     let mut ids = Vec::new();
     for _ in 0..33 {

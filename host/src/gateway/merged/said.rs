@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use serde_json::{Map, Value, json};
 
-use super::Merged;
+use super::{EACH, Merged, too_late};
 use crate::filter::Outcome;
 use crate::jsonrpc::Message;
 use crate::protocol::{meta, versions};
@@ -41,8 +41,9 @@ impl Merged {
     /// The `DiscoverResult` of all that can be reached. The error is the answer of the first that failed.
     pub(super) async fn discover(&self, request: &Message, scope: &CallScope) -> Result<Message, Outcome> {
         let asked = (0..self.parts.len()).map(|part| async move {
-            let answer = self.pass(part, request.clone(), scope.clone()).await?;
             let server = self.parts.get(part)?.server.clone();
+            let asked = tokio::time::timeout(EACH, self.pass(part, request.clone(), scope.clone())).await;
+            let answer = asked.unwrap_or_else(|_| Some(too_late(&server)))?;
             Some((server, answer))
         });
         let answers: Vec<_> = join_all(asked).await.into_iter().flatten().collect();

@@ -11,7 +11,6 @@ use tokio::time::Instant;
 
 use super::client::{cause, excerpt};
 use super::{Exchange, Inner, is};
-use crate::jsonrpc::{Message, Source};
 use crate::upstream::backoff::jittered;
 use crate::upstream::inbox::Inbox;
 use crate::upstream::sse::{Event, Parser};
@@ -201,10 +200,7 @@ fn take(http: &Inner, origin: Origin, event: Event, head: Option<&Head>, inbox: 
     if event.name != "message" || event.data.is_empty() {
         return false;
     }
-    match Message::parse(event.data, &http.limits, Source::Server) {
-        Ok(message) => inbox.incoming(origin, message, head),
-        Err(violation) => inbox.unacceptable(origin, violation),
-    }
+    inbox.text(origin, event.data, &http.limits, head)
 }
 
 /// Reads what little follows an answer, so that the connection can serve the next request.
