@@ -75,7 +75,8 @@ impl Accepted {
             return answer::refuse(StatusCode::NOT_ACCEPTABLE, text);
         }
         if listens && self.message.bytes().len() > LISTEN_BYTES {
-            let text = format!("`subscriptions/listen` is at most {LISTEN_BYTES} bytes long: it stays in memory");
+            let text =
+                format!("`subscriptions/listen` is at most {LISTEN_BYTES} bytes long: it stays in memory");
             return answer::refuse(StatusCode::PAYLOAD_TOO_LARGE, &text);
         }
         let id = self.message.id().map(Bytes::copy_from_slice).unwrap_or_default();

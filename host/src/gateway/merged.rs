@@ -18,8 +18,8 @@ use futures_util::future::join_all;
 use super::Gateway;
 use crate::filter::{Caller, ItemKind, Outcome};
 use crate::jsonrpc::{self, Document, Kind, Message};
-use crate::protocol::{errors, meta};
 use crate::protocol::methods::{DISCOVER, LISTEN};
+use crate::protocol::{errors, meta};
 use crate::proxy::methods::{self, Subject};
 use crate::proxy::{CallScope, Joining, Link, Opening, rescue, without_tasks};
 

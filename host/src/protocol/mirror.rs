@@ -48,8 +48,7 @@ pub fn of(message: &Message, definition: Option<&[u8]>) -> HeaderMap {
     headers.extend(name.map(|name| (HeaderName::from_static(NAME), name)));
     // A tool whose annotations are not valid is not offered; one that is called all the same has none.
     for param in definition.and_then(|raw| params(raw).ok()).unwrap_or_default() {
-        let value =
-            argument(message, &param).map(Argument::text);
+        let value = argument(message, &param).map(Argument::text);
         let value = value.and_then(|text| HeaderValue::from_str(&encode_value(&text)).ok());
         headers.extend(value.map(|value| (param.header, value)));
     }
@@ -273,16 +272,14 @@ mod tests {
     #[test]
     fn integers_are_compared_as_numbers() {
         let n = r#"{"n":{"type":"integer","x-mcp-header":"N"}}"#;
-        for (argument, header, fits) in
-            [
-                ("42", "42.0", true),
-                ("42.0", "42", true),
-                ("42", "43", false),
-                ("-0", "0", true),
-                ("\"42\"", "42.0", false),
-                ("-9223372036854775808", "-9223372036854775808", false),
-            ]
-        {
+        for (argument, header, fits) in [
+            ("42", "42.0", true),
+            ("42.0", "42", true),
+            ("42", "43", false),
+            ("-0", "0", true),
+            ("\"42\"", "42.0", false),
+            ("-9223372036854775808", "-9223372036854775808", false),
+        ] {
             let headers =
                 HeaderMap::from_iter([(HeaderName::from_static("mcp-param-n"), header.parse().unwrap())]);
             let message = call(&format!(r#"{{"n":{argument}}}"#));

@@ -549,7 +549,9 @@ impl Downlink for Watched {
                     link.forget(Some(ItemKind::Resource));
                     link.forget(Some(ItemKind::ResourceTemplate));
                 }
-                Some("notifications/message") if !link.wants_log(&notification, self.logs.as_deref()) => return,
+                Some("notifications/message") if !link.wants_log(&notification, self.logs.as_deref()) => {
+                    return;
+                }
                 // Of an era that these clients do not speak, and whose it is cannot be told.
                 Some("notifications/tasks") if link.has_company() => return,
                 Some("notifications/resources/updated") => {

@@ -156,9 +156,7 @@ fn judge(answer: &Message) -> Verdict {
             | errors::MISSING_CAPABILITY
             | errors::INTERNAL
             | errors::SESSION_NOT_FOUND,
-        ) => {
-            Verdict::Unusable(format!("it refused `server/discover`: {}", error_text(answer)))
-        }
+        ) => Verdict::Unusable(format!("it refused `server/discover`: {}", error_text(answer))),
         _ => Verdict::Legacy(Vec::new()),
     }
 }

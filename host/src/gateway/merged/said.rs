@@ -31,9 +31,7 @@ pub(super) fn initialized(said: &[Said]) -> Bytes {
         "capabilities": capabilities(&parsed),
         "serverInfo": myself(),
     });
-    if let Some(text) = instructions(&parsed) {
-        result["instructions"] = text.into();
-    }
+    instruct(&mut result, &parsed);
     result.to_string().into()
 }
 
@@ -67,9 +65,7 @@ impl Merged {
             "cacheScope": if public { "public" } else { "private" },
             "_meta": { meta::SERVER_INFO: myself() },
         });
-        if let Some(text) = instructions(&parsed) {
-            result["instructions"] = text.into();
-        }
+        instruct(&mut result, &parsed);
         Ok(Message::response(request.id().unwrap_or(b"null"), result.to_string().as_bytes()))
     }
 }
@@ -112,6 +108,12 @@ fn capabilities(said: &[(Arc<str>, Value)]) -> Value {
         }
     }
     Value::Object(all)
+}
+
+fn instruct(result: &mut Value, said: &[(Arc<str>, Value)]) {
+    if let (Some(text), Some(result)) = (instructions(said), result.as_object_mut()) {
+        result.insert("instructions".to_owned(), text.into());
+    }
 }
 
 fn instructions(said: &[(Arc<str>, Value)]) -> Option<String> {
