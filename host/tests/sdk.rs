@@ -144,6 +144,14 @@ fn the_python_client_over_sse() {
 }
 
 #[test]
+fn the_typescript_client_to_a_server_over_sse() {
+    let server =
+        Listening::start("is running on port", "/sse", |_| vec![text(&everything()), "sse".to_owned()]);
+    let gate = Setup::new().with_server("everything", json!({ "url": server.url })).start();
+    run(&mut typescript(), TYPESCRIPT, &server.url, &format!("http://{}/everything/mcp", gate.address));
+}
+
+#[test]
 fn the_typescript_client_over_streamable_http() {
     let server = over_http();
     let gate = Setup::new().with_server("everything", json!({ "url": server.url })).start();

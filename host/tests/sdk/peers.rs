@@ -72,6 +72,18 @@ fn supergateway_as_a_server_over_streamable_http() {
 }
 
 #[test]
+fn supergateway_as_a_server_over_sse() {
+    // It has one child, which remembers who came first, and tells everybody what it answers to anybody: so
+    // two of them, and one client at a time.
+    let (direct, server) = (behind_supergateway("sse", "/sse"), behind_supergateway("sse", "/sse"));
+    let gate = Setup::new().with_server("everything", json!({ "url": server.url })).start();
+    let mut suite = typescript();
+    suite.args(["--skip=a client that can do nothing", "--skip=two clients with the same ids at once"]);
+    let through = format!("http://{}/everything/mcp", gate.address);
+    run(&mut suite, TYPESCRIPT - 2, &direct.url, &through);
+}
+
+#[test]
 fn supergateway_as_a_client_over_streamable_http() {
     let server = over_http();
     let gate = Setup::new().with_server("everything", json!({ "url": server.url })).start();
