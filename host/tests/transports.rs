@@ -190,6 +190,28 @@ fn row_b5_a_websocket_carries_everything() {
     }
 }
 
+#[test]
+fn a_server_is_reached_through_the_proxy_of_the_environment_where_it_says_so() {
+    // It takes what it is sent for its own, as a proxy that forwards to one server would.
+    let proxy = Peer::start();
+    let url = "http://nowhere.invalid/mcp";
+    let setup = |keys: Value| {
+        let proxy = format!("http://{}", proxy.address);
+        let setup = Setup::new().with_server("s", json!({ "url": url })).server_keys("s", keys);
+        setup.with_env("HTTP_PROXY", &proxy).with_env("http_proxy", &proxy).with_env("NO_PROXY", "")
+    };
+    let through = setup(json!({ "proxy": "environment" })).start();
+    let mut client = Client::open(through.address, "s");
+    assert!(client.call("echo", json!({ "message": "x" })).result().is_object());
+    let first = &proxy.arrived()[0];
+    assert_eq!(first.header("host"), Some("nowhere.invalid"));
+
+    let seen = proxy.arrived().len();
+    let output = setup(json!({})).command("check").output().unwrap();
+    assert!(!output.status.success());
+    assert_eq!(proxy.arrived().len(), seen, "it was not told to use the proxy");
+}
+
 fn check(servers: &[(&str, Value)]) -> String {
     let setup =
         servers.iter().fold(Setup::new(), |setup, (name, server)| setup.with_server(name, server.clone()));

@@ -62,6 +62,8 @@ pub struct Server {
     /// How the server is reached. `auto` means stdio for a `command`, a WebSocket for a `ws:` or `wss:`
     /// URL, and `http-first` for any other.
     pub transport: Transport,
+    /// Whether `url` is reached through the proxies that Lockgate's environment names.
+    pub proxy: Proxy,
     /// Who shares one connection (for a `command`: one process) to the server.
     pub isolation: Isolation,
     /// What the server is for; shown in listings.
@@ -116,6 +118,17 @@ pub enum Transport {
     Stdio,
     /// A WebSocket, with the subprotocol `mcp`.
     Websocket,
+}
+
+/// Through which proxy a server is reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Proxy {
+    /// Through none.
+    #[default]
+    None,
+    /// Through the one that `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` name for it.
+    Environment,
 }
 
 /// Who shares one connection to a server.
