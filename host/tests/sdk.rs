@@ -8,6 +8,8 @@
 mod current;
 #[path = "sdk/peers.rs"]
 mod peers;
+#[path = "sdk/pypi.rs"]
+mod pypi;
 #[path = "support/support.rs"]
 mod support;
 
@@ -127,6 +129,18 @@ fn the_typescript_client_over_stdio() {
 fn the_python_client_over_stdio() {
     let gate = over_stdio().start();
     run(&mut pythonic(), PYTHON, "stdio", &format!("http://{}/everything/mcp", gate.address));
+}
+
+#[test]
+fn the_typescript_client_over_sse() {
+    let gate = over_stdio().start();
+    run(&mut typescript(), TYPESCRIPT, "stdio", &format!("http://{}/everything/sse", gate.address));
+}
+
+#[test]
+fn the_python_client_over_sse() {
+    let gate = over_stdio().start();
+    run(&mut pythonic(), PYTHON, "stdio", &format!("http://{}/everything/sse", gate.address));
 }
 
 #[test]

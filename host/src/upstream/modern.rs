@@ -93,6 +93,11 @@ pub(super) async fn open(
         }
         Err(error) => return Err(error),
     };
+    // An outage says nothing of what is spoken when there is none.
+    if let Some((status, _)) = reply.head.as_ref().filter(|(status, _)| *status == 429 || *status >= 500) {
+        let reason = format!("it answered HTTP {status} ({})", error_text(&reply.message));
+        return Err(UpstreamError::Unreachable { server: Arc::clone(&inbox.server), reason });
+    }
     match judge(&reply.message) {
         Verdict::Modern(result) => {
             closer.armed = false;
@@ -164,9 +169,12 @@ fn judge(answer: &Message) -> Verdict {
             ))
         }
         // These say that the question was understood, and not what is spoken.
-        Some(errors::HEADER_MISMATCH | errors::MISSING_CAPABILITY) => {
-            Verdict::Unusable(format!("it refused `server/discover`: {}", error_text(answer)))
-        }
+        Some(
+            errors::HEADER_MISMATCH
+            | errors::MISSING_CAPABILITY
+            | errors::INTERNAL
+            | errors::SESSION_NOT_FOUND,
+        ) => Verdict::Unusable(format!("it refused `server/discover`: {}", error_text(answer))),
         _ => Verdict::Legacy(Vec::new()),
     }
 }
@@ -234,7 +242,16 @@ impl Connection for Modern {
     }
 
     fn subscribe(&self, wanted: Wanted) -> BoxFuture<'_, Result<Subscription, UpstreamError>> {
-        Box::pin(self.subscriptions.subscribe(wanted))
+        // Who is asked for what it does not offer may refuse all of it.
+        let offers = |at: &str| jsonrpc::get(&self.discovery.result, at) == Some(b"true");
+        let offered = Wanted {
+            tools: wanted.tools && offers("/capabilities/tools/listChanged"),
+            prompts: wanted.prompts && offers("/capabilities/prompts/listChanged"),
+            resources: wanted.resources && offers("/capabilities/resources/listChanged"),
+            uris: if offers("/capabilities/resources/subscribe") { wanted.uris } else { Default::default() },
+            tasks: wanted.tasks,
+        };
+        Box::pin(self.subscriptions.subscribe(offered))
     }
 
     fn closed(&self) -> Option<UpstreamError> {
@@ -260,8 +277,8 @@ impl Modern {
         let headers = |call: &UpstreamCall| {
             if http { mirror::of(&call.message, call.definition.as_deref()) } else { HeaderMap::new() }
         };
-        let method = call.message.method().unwrap_or_default();
-        let repeatable = REPEATABLE.contains(&method);
+        let method = call.message.method().unwrap_or_default().to_owned();
+        let repeatable = REPEATABLE.contains(&&*method);
         let again = call.clone();
         let reply = self.line.make(call, headers(&again)).await;
         match reply {
@@ -270,9 +287,9 @@ impl Modern {
             {
                 self.line.make(again.clone(), headers(&again)).await
             }
-            // The schema that the headers were made from is older than the server's (2026-07-28,
-            // transports: refresh, and try once more). It was refused before it ran.
-            Ok(reply) if http && again.definition.is_some() && is_mismatch(&reply.message) => {
+            // The schema that the headers were made from is older than the server's, or there was none
+            // (2026-07-28, transports: refresh, and try once more). It was refused before it ran.
+            Ok(reply) if http && method == "tools/call" && is_mismatch(&reply.message) => {
                 let Some(definition) = self.definition_again(&again).await else { return Ok(reply) };
                 let again = UpstreamCall { definition: Some(definition), ..again };
                 let headers = headers(&again);
@@ -346,6 +363,7 @@ mod tests {
                 "unusable",
             ),
             (r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32020,"message":""}}"#, "unusable"),
+            (r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32603,"message":"try later"}}"#, "unusable"),
             (r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":""}}"#, "legacy"),
             (r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":""}}"#, "legacy"),
             (r#"{"jsonrpc":"2.0","error":{"code":-32000,"message":"Server not initialized"}}"#, "legacy"),

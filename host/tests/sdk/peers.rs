@@ -83,6 +83,19 @@ fn supergateway_as_a_client_over_streamable_http() {
 }
 
 #[test]
+fn supergateway_as_a_client_over_sse() {
+    let server =
+        Listening::start("is running on port", "/sse", |_| vec![text(&everything()), "sse".to_owned()]);
+    let behind = over_http();
+    let gate = Setup::new().with_server("everything", json!({ "url": behind.url })).start();
+    let through = format!("http://{}/everything/sse", gate.address);
+    let args = |url: &str| ["--sse", url, "--logLevel", "none"].map(str::to_owned).to_vec();
+    let mut suite = with_proxy(&supergateway(), args, &server.url, &through);
+    suite.args(BEYOND_SUPERGATEWAY.map(|check| format!("--skip={check}")));
+    run(&mut suite, TYPESCRIPT - BEYOND_SUPERGATEWAY.len(), "stdio", "stdio");
+}
+
+#[test]
 fn mcp_remote_as_a_client_over_streamable_http() {
     let server = over_http();
     let gate = Setup::new().with_server("everything", json!({ "url": server.url })).start();
