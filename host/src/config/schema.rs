@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::dial_out::DialOut;
 use super::key::Key;
 
 /// The whole configuration.
@@ -20,6 +21,8 @@ pub struct Config {
     /// The MCP servers, by name. `mcpServers` is accepted for it.
     #[serde(alias = "mcpServers")]
     pub servers: BTreeMap<String, Server>,
+    /// Endpoints that Lockgate connects to and serves MCP on: WebSockets with the client at the other end.
+    pub dial_out: Vec<DialOut>,
     /// The chain: filters in this order. Plugins dropped into `plugins.dir` follow.
     pub filters: Vec<FilterEntry>,
     /// Where plugins come from.
