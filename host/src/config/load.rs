@@ -217,9 +217,12 @@ fn take_client_form(tree: &mut Node) -> Vec<Problem> {
             Value::Text(t) if ["http", "streamable-http", "streamableHttp"].contains(&t.as_str()) => {
                 "http-only"
             }
+            // What such an entry names may have moved on since it was written.
+            Value::Text(t) if t == "sse" => "sse-first",
+            Value::Text(t) if ["ws", "websocket"].contains(&t.as_str()) => "websocket",
             Value::Text(t) => {
                 let message = format!("`servers.{}.type`: `{t}` is not supported", server.key);
-                let known = quoted(["stdio", "http", "streamable-http"]);
+                let known = quoted(["stdio", "http", "streamable-http", "sse", "ws"]);
                 problems.push(Problem::at(kind.node.at, message).help(format!("allowed: {known}")));
                 "auto"
             }
