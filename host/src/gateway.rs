@@ -137,6 +137,33 @@ impl Gateway {
     /// # Errors
     /// [`Refusal`] with the status to answer; 401 if filters authenticate and all skipped.
     pub async fn authenticate(&self, head: RequestHead) -> Result<Authenticated, Refusal> {
+        let members = head.server.as_deref().and_then(|name| self.members(name));
+        let Some(members) = members else { return self.authenticate_at(head).await };
+        // Who wants to enter where servers are merged must be let in by each of them, as the same.
+        let mut agreed: Option<Authenticated> = None;
+        for server in members {
+            let one = self.authenticate_at(RequestHead { server: Some(server), ..head.clone() }).await?;
+            agreed = Some(match agreed {
+                None => one,
+                Some(mut all) if same_principal(all.principal.as_deref(), one.principal.as_deref()) => {
+                    all.hidden_headers.extend(one.hidden_headers);
+                    all
+                }
+                Some(_) => {
+                    return Err(Refusal {
+                        status: 403,
+                        challenge: None,
+                        message: "the servers that are merged here know this client by different names; \
+                                  use the entrance of one of them"
+                            .into(),
+                    });
+                }
+            });
+        }
+        Ok(agreed.unwrap_or(Authenticated { principal: None, hidden_headers: Vec::new() }))
+    }
+
+    async fn authenticate_at(&self, head: RequestHead) -> Result<Authenticated, Refusal> {
         let snapshot = self.snapshot();
         let budget = Duration::from_millis(snapshot.config().limits.chain_ms.into());
         match chain::authenticate(snapshot.authenticate(), Arc::new(head), budget).await {
@@ -287,6 +314,10 @@ impl Drop for UnderWay {
     fn drop(&mut self) {
         self.0.calls.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+fn same_principal(a: Option<&Principal>, b: Option<&Principal>) -> bool {
+    a.map(|p| (&p.issuer, &p.id)) == b.map(|p| (&p.issuer, &p.id))
 }
 
 /// Whether the filters that shape lists are the same ones in both generations.

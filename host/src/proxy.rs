@@ -16,6 +16,7 @@ mod snapshot;
 mod wanted;
 
 pub use link::{CallScope, Joining, Link, Opening};
+pub(crate) use modern::without_tasks;
 pub use outgoing::Filtered;
 pub use snapshot::{Snapshot, method_kinds};
 pub use wanted::Wanted;

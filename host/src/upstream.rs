@@ -8,6 +8,7 @@ mod backoff;
 mod child;
 mod command;
 mod exchange;
+mod fan_in;
 mod framing;
 mod gate;
 mod http;
@@ -34,6 +35,7 @@ use crate::filter::{CallView, Principal, Rejection};
 use crate::jsonrpc::{Message, Violation};
 use crate::proxy::{Downlink, Wanted};
 pub use child::guard;
+pub use fan_in::is_urgent_enough;
 pub use pool::Upstreams;
 pub use subscriptions::Subscription;
 
@@ -245,7 +247,26 @@ pub struct Lease {
     /// The transport that it came about over, in words for people: `stdio`, `Streamable HTTP`,
     /// `HTTP+SSE`, `WebSocket`.
     pub transport: &'static str,
-    _release: Box<dyn Send + Sync>,
+    hold: pool::Hold,
+}
+
+impl Lease {
+    /// This user subscribed to a resource.
+    pub fn subscribed(&self, uri: &str) {
+        self.hold.fan_in().subscribed(self.hold.number(), uri);
+    }
+
+    /// This user wants no news of a resource any more. True if nobody on the connection does, so that
+    /// the server has to be told.
+    pub fn unsubscribed(&self, uri: &str) -> bool {
+        self.hold.fan_in().unsubscribed(self.hold.number(), uri)
+    }
+
+    /// This user wants log messages from that level on; what the server has to be told is the lowest
+    /// level that anybody on the connection wants. None for what is no level.
+    pub fn level(&self, level: &str) -> Option<&'static str> {
+        self.hold.fan_in().level(self.hold.number(), level)
+    }
 }
 
 #[cfg(test)]

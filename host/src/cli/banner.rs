@@ -40,7 +40,10 @@ pub fn banner(loaded: &Loaded, filters: &[FilterReport], entrance: Entrance<'_>)
         }
         Entrance::Bare(address, name) => {
             let server = described(loaded, name);
-            format!("lockgate {version} on http://{address}\n  http://{address}/mcp  {server}\n")
+            let at = format!("http://{address}");
+            format!(
+                "lockgate {version} on {at}\n  {at}/mcp  {server}\n  {at}/sse  the same for clients of HTTP+SSE\n"
+            )
         }
         Entrance::Stdio(name) => {
             format!("lockgate {version} on stdio\n  {}\n", described(loaded, name))

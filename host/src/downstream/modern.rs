@@ -25,6 +25,8 @@ use load::{Client, Going, Turn};
 
 pub use load::Load;
 
+/// Longest `subscriptions/listen`: it names resources, and is held as long as it lasts.
+const LISTEN_BYTES: usize = 64 << 10;
 /// After this long without a first message the stream is opened, so that nothing on the way takes
 /// the silence for a dead connection. Longer than in the legacy era, because the status of an error
 /// that comes later is lost with it.
@@ -72,6 +74,11 @@ impl Accepted {
             let text = "`subscriptions/listen` is answered with `text/event-stream` only";
             return answer::refuse(StatusCode::NOT_ACCEPTABLE, text);
         }
+        if listens && self.message.bytes().len() > LISTEN_BYTES {
+            let text =
+                format!("`subscriptions/listen` is at most {LISTEN_BYTES} bytes long: it stays in memory");
+            return answer::refuse(StatusCode::PAYLOAD_TOO_LARGE, &text);
+        }
         let id = self.message.id().map(Bytes::copy_from_slice).unwrap_or_default();
         let limits = &visitor.limits;
         let cut = visitor.connection.cut.clone();
@@ -91,6 +98,8 @@ impl Accepted {
         let server = visitor.server.clone();
         let expiry = visitor.expiry().filter(|_| listens);
         let Accepted { caller, message, share } = self;
+        // What lasts must not count for ever as what is being read and answered.
+        let share = Some(share).filter(|_| !listens);
         // A task, so that a panic in it is answered, and that cancelling takes its course.
         visitor.front.tasks.spawn(async move {
             let answered = async {

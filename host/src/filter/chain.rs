@@ -120,6 +120,12 @@ impl Chain {
         self.rows.get(method).cloned().unwrap_or_else(|| Arc::new(Row::new(&self.filters, method)))
     }
 
+    /// Whether any filter may shape what this method returns, on its way up or down.
+    pub fn looks_at(&self, method: &str) -> bool {
+        let row = self.row(method);
+        !row.request.is_empty() || !row.response.is_empty()
+    }
+
     /// Whether any `response` filter looks at what this method returns.
     pub fn looks_at_results(&self, method: &str) -> bool {
         !self.row(method).response.is_empty()

@@ -45,12 +45,13 @@ impl Joined {
             } else {
                 None
             };
+            let caller = joining.caller.clone();
             let mut made = false;
             let link = links.by_key.entry(key).or_insert_with(|| {
                 made = true;
                 Link::joined(gateway.clone(), owner, joining)
             });
-            link.touch();
+            link.touch(&caller);
             let link = link.clone();
             if !std::mem::replace(&mut links.reaped, true) {
                 tokio::spawn(reap(Arc::downgrade(self), Arc::downgrade(gateway)));

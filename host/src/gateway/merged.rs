@@ -10,6 +10,7 @@ mod said;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -18,11 +19,14 @@ use super::Gateway;
 use crate::filter::{Caller, ItemKind, Outcome};
 use crate::jsonrpc::{self, Document, Kind, Message};
 use crate::protocol::methods::{DISCOVER, LISTEN};
+use crate::protocol::{errors, meta};
 use crate::proxy::methods::{self, Subject};
-use crate::proxy::{CallScope, Joining, Link, Opening, rescue};
+use crate::proxy::{CallScope, Joining, Link, Opening, rescue, without_tasks};
 
 /// Stands between a server's name and that of its tool. No server's name contains it.
 const SEPARATOR: &str = "__";
+/// How long what asks all servers waits for each of them: one that hangs must not hold the others.
+const EACH: Duration = Duration::from_secs(15);
 
 /// A client's standing on several servers.
 pub struct Merged {
@@ -67,7 +71,11 @@ impl Merged {
                 downlink: downlink.clone(),
             };
             let gateway = gateway.clone();
-            async move { (server, gateway.open(opening).await) }
+            async move {
+                let opened = tokio::time::timeout(EACH, gateway.open(opening)).await;
+                let opened = opened.unwrap_or_else(|_| Err(too_late(&server)));
+                (server, opened)
+            }
         }))
         .await;
         let (mut parts, mut said, mut refused) = (Vec::new(), Vec::new(), None);
@@ -162,7 +170,7 @@ impl Merged {
     /// The way to one of the servers.
     async fn link(&self, part: usize) -> Result<Arc<Link>, Message> {
         let Some(part) = self.parts.get(part) else {
-            return Err(Message::error(None, -32603, "no such server", None));
+            return Err(Message::error(None, errors::INTERNAL, "no such server", None));
         };
         match (&part.link, &self.joining) {
             (Some(link), _) => Ok(link.clone()),
@@ -171,12 +179,15 @@ impl Merged {
             }
             (None, None) => {
                 let text = format!("server `{}` could not be reached when this session began", part.server);
-                Err(Message::error(None, -32603, &text, None))
+                Err(Message::error(None, errors::INTERNAL, &text, None))
             }
         }
     }
 
+    /// Passes a request on to one server. None of them is told that the client knows tasks: what they
+    /// return could not be asked for here.
     async fn pass(&self, part: usize, request: Message, scope: CallScope) -> Option<Message> {
+        let request = without_tasks(&request);
         let id = Bytes::copy_from_slice(request.id().unwrap_or(b"null"));
         match self.link(part).await {
             Ok(link) => link.call(request, scope).await,
@@ -225,13 +236,7 @@ impl Merged {
             }
         };
         if self.listed(&uri).is_none() {
-            let list = Message::request(b"0", methods::RESOURCES.method, None);
-            let list = match request.param("_meta") {
-                Some(meta) => list.with_param("_meta", meta),
-                None => list,
-            };
-            // What it says is in the index now.
-            let _ = self.list(methods::RESOURCES, &list, &scope).await?;
+            self.index_resources(&request, &scope).await?;
         }
         if let Some(part) = self.listed(&uri) {
             return self.pass(part, request, scope).await;
@@ -252,6 +257,19 @@ impl Merged {
         last
     }
 
+    /// Finds out whose the resources are. None if it was cancelled.
+    async fn index_resources(&self, request: &Message, scope: &CallScope) -> Option<()> {
+        let list = Message::request(b"0", methods::RESOURCES.method, None);
+        let list = match request.param("_meta") {
+            // Its progress is not the client's.
+            Some(own) => list.with_param("_meta", own).with_meta(meta::PROGRESS_TOKEN, None),
+            None => list,
+        };
+        // What it says is in the index now.
+        let _ = self.list(methods::RESOURCES, &list, scope).await?;
+        Some(())
+    }
+
     fn listed(&self, uri: &str) -> Option<usize> {
         self.uris.lock().unwrap_or_else(PoisonError::into_inner).get(uri).copied()
     }
@@ -269,6 +287,13 @@ impl Merged {
         let at = answers.iter().position(|answer| answer.kind() == Kind::Result).unwrap_or_default();
         Some(answers.swap_remove(at))
     }
+}
+
+fn too_late(server: &str) -> Message {
+    let seconds = EACH.as_secs();
+    tracing::warn!(server, "left out where servers are merged: no answer within {seconds} s");
+    let text = format!("server `{server}` did not answer within {seconds} s");
+    Message::error(None, errors::INTERNAL, &text, None)
 }
 
 /// Why a request has no server by its name.

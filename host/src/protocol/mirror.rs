@@ -48,8 +48,8 @@ pub fn of(message: &Message, definition: Option<&[u8]>) -> HeaderMap {
     headers.extend(name.map(|name| (HeaderName::from_static(NAME), name)));
     // A tool whose annotations are not valid is not offered; one that is called all the same has none.
     for param in definition.and_then(|raw| params(raw).ok()).unwrap_or_default() {
-        let value =
-            argument(message, &param).and_then(|text| HeaderValue::from_str(&encode_value(&text)).ok());
+        let value = argument(message, &param).map(Argument::text);
+        let value = value.and_then(|text| HeaderValue::from_str(&encode_value(&text)).ok());
         headers.extend(value.map(|value| (param.header, value)));
     }
     headers
@@ -173,13 +173,28 @@ fn note(
     Ok(())
 }
 
-/// The value of an argument as text; none if it is absent, null, or of a kind that no header repeats.
-fn argument(message: &Message, param: &Param) -> Option<String> {
+/// The value of an argument that a header repeats.
+enum Argument {
+    Text(String),
+    Integer(i64),
+}
+
+impl Argument {
+    fn text(self) -> String {
+        match self {
+            Argument::Text(text) => text,
+            Argument::Integer(number) => number.to_string(),
+        }
+    }
+}
+
+/// None if it is absent, null, or of a kind that no header repeats.
+fn argument(message: &Message, param: &Param) -> Option<Argument> {
     let raw = jsonrpc::get(message.param("arguments")?, &param.at)?;
     match raw.first()? {
-        b'"' => jsonrpc::unescape(raw).map(Cow::into_owned),
-        b't' | b'f' => String::from_utf8(raw.to_vec()).ok(),
-        b'-' | b'0'..=b'9' => integer(std::str::from_utf8(raw).ok()?).map(|n| n.to_string()),
+        b'"' => jsonrpc::unescape(raw).map(Cow::into_owned).map(Argument::Text),
+        b't' | b'f' => String::from_utf8(raw.to_vec()).ok().map(Argument::Text),
+        b'-' | b'0'..=b'9' => integer(std::str::from_utf8(raw).ok()?).map(Argument::Integer),
         _ => None,
     }
 }
@@ -193,11 +208,15 @@ fn integer(text: &str) -> Option<i64> {
             number as i64
         }
     };
-    (number.abs() <= EXACT).then_some(number)
+    (number.unsigned_abs() <= EXACT.unsigned_abs()).then_some(number)
 }
 
-fn same(given: &str, argument: &str) -> bool {
-    given == argument || (integer(given).is_some() && integer(given) == integer(argument))
+/// Numbers are compared as such; a string that looks like one is a string.
+fn same(given: &str, argument: &Argument) -> bool {
+    match argument {
+        Argument::Text(text) => given == text,
+        Argument::Integer(number) => integer(given) == Some(*number),
+    }
 }
 
 #[cfg(test)]
@@ -253,9 +272,14 @@ mod tests {
     #[test]
     fn integers_are_compared_as_numbers() {
         let n = r#"{"n":{"type":"integer","x-mcp-header":"N"}}"#;
-        for (argument, header, fits) in
-            [("42", "42.0", true), ("42.0", "42", true), ("42", "43", false), ("-0", "0", true)]
-        {
+        for (argument, header, fits) in [
+            ("42", "42.0", true),
+            ("42.0", "42", true),
+            ("42", "43", false),
+            ("-0", "0", true),
+            ("\"42\"", "42.0", false),
+            ("-9223372036854775808", "-9223372036854775808", false),
+        ] {
             let headers =
                 HeaderMap::from_iter([(HeaderName::from_static("mcp-param-n"), header.parse().unwrap())]);
             let message = call(&format!(r#"{{"n":{argument}}}"#));

@@ -59,7 +59,7 @@ impl Link {
     /// None if it was cancelled: then the client gets no answer. Never called with `initialize` or `ping`.
     pub async fn call(self: &Arc<Self>, request: Message, scope: CallScope) -> Option<Message> {
         let started = Instant::now();
-        // Who listens waits for nothing, and outlives generations.
+        // Who listens waits for nothing.
         let listens = request.method() == Some(LISTEN);
         let _under_way = (!listens).then(|| self.gateway.under_way());
         let snapshot = self.gateway.snapshot();
@@ -72,7 +72,7 @@ impl Link {
         let seconds = config.servers.get(&*self.server).and_then(|s| s.timeout_seconds);
         let seconds = seconds.unwrap_or(config.limits.call_seconds);
         let cancel = scope.cancel.child_token();
-        let cut = snapshot.cut().clone();
+        let (cut, ending) = (snapshot.cut().clone(), scope.ending.child_token());
         let principal = scope.caller.principal.clone();
         let (limit, budget) = (config.limits.stream_buffer_bytes, chain.budget());
         let screened = match listens {
@@ -85,10 +85,10 @@ impl Link {
             chain,
             method: method.clone(),
             caller: scope.caller,
-            downlink: self.watched(screened.clone().map_or(scope.downlink, |screened| screened)),
+            downlink: self.watched(screened.clone().map_or(scope.downlink, |screened| screened), &request),
             screened: screened.clone(),
             cancel: cancel.clone(),
-            ending: scope.ending,
+            ending: ending.clone(),
             deadline: started + Duration::from_secs(seconds),
             hard_deadline: started + Duration::from_secs(config.limits.call_max_seconds.max(seconds)),
             id: CALLS.fetch_add(1, Ordering::Relaxed),
@@ -101,7 +101,12 @@ impl Link {
             tokio::pin!(work);
             tokio::select! {
                 end = &mut work => end,
-                () = cut.cancelled(), if !listens => {
+                // Who listens is told that it is over, and listens anew under the filters of now.
+                () = cut.cancelled(), if listens => {
+                    ending.cancel();
+                    work.await
+                }
+                () = cut.cancelled() => {
                     cancel.cancel();
                     let end = work.await;
                     if scope.cancel.is_cancelled() { end } else { Some(End::Made(rescue::cut())) }
@@ -151,6 +156,7 @@ impl Run<'_> {
             Some((kind, visible)) => Some(self.admit(row, kind, visible).await?),
             None => None,
         };
+        self.check_mirrors(row, target.as_ref()).await?;
         if let Some(target) = target.as_ref().filter(|t| t.name != t.visible) {
             self.request = self.with_name(row, &target.name)?;
         }
@@ -216,7 +222,7 @@ impl Run<'_> {
         if row.subject == Subject::Listen {
             return self.listen(row, view).await;
         }
-        let definition = self.prepare(row, view, target).await?;
+        let definition = self.prepare(row, view).await;
         if row.method == "tools/call"
             && !self.link.is_modern()
             && self.request.param("task").is_some()
@@ -229,9 +235,16 @@ impl Run<'_> {
         if matches!(row.subject, Subject::List(_)) {
             self.request = cursors::open(self.link, &self.caller, self.request.clone())?;
         }
+        if self.link.keeps_for_others(&self.method, &self.request) {
+            view.outcome = Some(Outcome::Success(Bytes::from_static(b"{}")));
+            return Ok(Message::response(b"0", b"{}"));
+        }
+        self.request = self.link.at_the_lowest_level(&self.method, self.request.clone());
         // Before it is sent: what it asks for may come before its answer is looked at.
         let subscribed = self.link.subscribe(&self.method, &self.request);
-        let sent = self.send(self.request.clone(), Some(Arc::new(view.clone())), definition).await;
+        // What a `request` filter stored is its own; no `upstream` filter sees it.
+        let shown = CallView { state: Arc::default(), ..view.clone() };
+        let sent = self.send(self.request.clone(), Some(Arc::new(shown)), definition).await;
         if let Some(uri) = &subscribed
             && sent.as_ref().map_or(true, |reply| reply.message.kind() != Kind::Result)
         {

@@ -24,6 +24,8 @@ pub struct Definitions {
 
 /// A server that gives its list no time to live is not asked for it with every call all the same.
 const SHORTEST: Duration = Duration::from_secs(1);
+/// What calls are judged by is no older than this, whatever its server says.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// One definition.
 #[derive(Clone, Debug)]
@@ -36,6 +38,8 @@ pub struct Definition {
     pub judged: Bytes,
     /// Raw JSON as clients see it.
     pub shown: Bytes,
+    /// Raw JSON as the server gave it.
+    pub raw: Bytes,
 }
 
 impl Definitions {
@@ -46,7 +50,7 @@ impl Definitions {
 
     /// Whether they still hold.
     pub fn is_fresh(&self) -> bool {
-        self.holds.is_none_or(|time| self.read.elapsed() < time.max(SHORTEST))
+        self.holds.is_none_or(|time| self.read.elapsed() < time.clamp(SHORTEST, LONGEST))
     }
 
     /// The one that clients know by this name.
@@ -67,13 +71,17 @@ pub struct Reading {
     view: DefinitionsView,
     limits: Limits,
     holds: Option<Duration>,
+    /// As the server gave them, before any filter.
+    raw: HashMap<Arc<str>, Bytes>,
 }
 
 impl Reading {
     /// Nothing read yet.
-    pub fn new(server: Arc<str>, list: List, limits: Limits) -> Reading {
+    /// `modern`: the server tells of no changes unless asked, so that what it does not say to hold for a
+    /// while does not.
+    pub fn new(server: Arc<str>, list: List, limits: Limits, modern: bool) -> Reading {
         let view = DefinitionsView { server, kind: list.kind, items: Vec::new() };
-        Reading { list, view, limits, holds: None }
+        Reading { list, view, limits, holds: modern.then_some(LONGEST), raw: HashMap::new() }
     }
 
     /// Adds one page; returns the cursor of the next, as raw JSON.
@@ -81,15 +89,15 @@ impl Reading {
         for item in page.items(self.list.member, self.list.key).unwrap_or_default() {
             if let Some(raw) = page.bytes().get(item.span.clone()) {
                 let raw = page.bytes().slice_ref(raw);
-                self.view.items.push((Arc::from(&*item.name), raw));
+                let name: Arc<str> = Arc::from(&*item.name);
+                self.raw.entry(name.clone()).or_insert_with(|| raw.clone());
+                self.view.items.push((name, raw));
             }
         }
         let ttl = page.result_member("ttlMs").and_then(|raw| std::str::from_utf8(raw).ok()?.parse().ok());
-        let ttl = ttl.map(Duration::from_millis);
-        self.holds = match (self.holds, ttl) {
-            (Some(shorter), Some(ttl)) => Some(shorter.min(ttl)),
-            (holds, ttl) => holds.or(ttl),
-        };
+        // Absent and malformed mean zero (2026-07-28, caching).
+        let ttl = Duration::from_millis(ttl.unwrap_or(0));
+        self.holds = self.holds.map(|shortest| shortest.min(ttl));
         let cursor = page.result_member("nextCursor")?;
         (cursor != b"null").then(|| Bytes::copy_from_slice(cursor))
     }
@@ -170,7 +178,8 @@ impl Reading {
             } else {
                 by_visible.insert(visible_name.clone(), index);
             }
-            items.push(Definition { name, visible_name, judged: raw, shown });
+            let original = self.raw.get(&name).cloned().unwrap_or_else(|| raw.clone());
+            items.push(Definition { name, visible_name, judged: raw, shown, raw: original });
         }
         Ok(Definitions { items, by_visible, read: Instant::now(), holds: self.holds })
     }
@@ -228,7 +237,7 @@ mod tests {
         let (mut view, mut visible) = (view(names), Vec::new());
         Reading::apply(TOOLS, &mut visible, &mut view, edit)?;
         let limits = Limits { bytes: 1 << 20, depth: 64, members: 1000, number_bytes: 100 };
-        Reading::new("s".into(), TOOLS, limits).finish(view, &visible)
+        Reading::new("s".into(), TOOLS, limits, false).finish(view, &visible)
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! The connection behind it may die and be made anew: what the client set up on it (log level,
 //! subscriptions) is kept here and said again, so that the next call just works.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -22,8 +23,11 @@ use super::{Downlink, Snapshot};
 use crate::config::Isolation;
 use crate::filter::{Caller, ItemKind};
 use crate::gateway::Gateway;
-use crate::jsonrpc::Message;
-use crate::upstream::{Connection, Hello, Lease, Outgoing, Owner, UpstreamCall, UpstreamError};
+use crate::jsonrpc::{Message, unescape};
+use crate::protocol::meta;
+use crate::upstream::{
+    Connection, Hello, Lease, Outgoing, Owner, UpstreamCall, UpstreamError, is_urgent_enough,
+};
 
 /// What opens a [`Link`].
 pub struct Opening {
@@ -71,7 +75,8 @@ pub struct Link {
     pub(super) owner: Owner,
     /// Of `initialize`; none for a link of the modern era.
     params: Option<Bytes>,
-    opener: Arc<Caller>,
+    /// Who opened it; of the modern era, who made the latest request: claims change.
+    opener: Mutex<Arc<Caller>>,
     downlink: Arc<Watched>,
     listeners: Arc<Listeners>,
     /// When somebody last wanted it. Only links of the modern era, which no session owns, end for it.
@@ -84,6 +89,8 @@ pub struct Link {
     /// Counts list changes: what was read before one is not kept after it.
     epoch: AtomicU64,
     level: Mutex<Option<Message>>,
+    /// The level that the client set itself, where others on the connection may set theirs.
+    own_level: Mutex<Option<String>>,
     subscriptions: Mutex<BTreeSet<String>>,
     closed: AtomicBool,
 }
@@ -132,13 +139,13 @@ impl Link {
         listeners: Arc<Listeners>,
     ) -> Arc<Link> {
         let shared = owner == Owner::Shared && params.is_some();
-        let watched = Arc::new(Watched { inner: downlink, shared, link: OnceLock::new() });
+        let watched = Arc::new(Watched { inner: downlink, shared, logs: None, link: OnceLock::new() });
         let link = Arc::new(Link {
             gateway,
             server,
             owner,
             params,
-            opener,
+            opener: Mutex::new(opener),
             downlink: watched.clone(),
             listeners,
             used: Mutex::new(Instant::now()),
@@ -148,6 +155,7 @@ impl Link {
             definitions: Mutex::default(),
             epoch: AtomicU64::new(0),
             level: Mutex::new(None),
+            own_level: Mutex::new(None),
             subscriptions: Mutex::default(),
             closed: AtomicBool::new(false),
         });
@@ -158,7 +166,11 @@ impl Link {
     /// Whom the requests of a modern client belong to: nobody in particular where nobody
     /// authenticates, for a server of this era keeps nothing between two requests.
     pub(crate) fn owner(gateway: &Gateway, joining: &Joining) -> Owner {
+        // Over HTTP every exchange carries somebody's credentials: those are never shared.
+        let config = gateway.config();
+        let carries = config.servers.get(&*joining.server).is_some_and(|server| server.url.is_some());
         match (isolation(gateway, &joining.server), &joining.caller.principal, &joining.pipe) {
+            (Isolation::Shared, Some(p), _) if carries => Owner::Principal(p.issuer.clone(), p.id.clone()),
             (Isolation::Shared, ..) => Owner::Shared,
             (_, Some(p), _) => Owner::Principal(p.issuer.clone(), p.id.clone()),
             (Isolation::Session, None, Some(pipe)) => Owner::Session(pipe.clone()),
@@ -166,9 +178,10 @@ impl Link {
         }
     }
 
-    /// Notes that somebody wants it.
-    pub(crate) fn touch(&self) {
+    /// Notes who wants it now.
+    pub(crate) fn touch(&self, caller: &Arc<Caller>) {
         *lock(&self.used) = Instant::now();
+        *lock(&self.opener) = caller.clone();
     }
 
     /// How long nobody wanted it.
@@ -256,7 +269,7 @@ impl Link {
         }
         let snapshot = self.gateway.snapshot();
         let outgoing = self
-            .outgoing(&snapshot, Arc::from("initialize"), &self.opener)
+            .outgoing(&snapshot, Arc::from("initialize"), &lock(&self.opener).clone())
             .ok_or_else(|| self.gone("is not served any more"))?;
         drop(lock(&self.lease).take());
         let hello = Hello {
@@ -271,7 +284,7 @@ impl Link {
         // Not by the lease: an attempt that failed has let go of it already.
         if self.connected.swap(true, Ordering::AcqRel) {
             self.forget(None);
-            self.say_again(&connection, &outgoing).await;
+            self.say_again(&lease, &outgoing).await;
         }
         *lock(&self.lease) = Some(lease);
         if self.closed.load(Ordering::Acquire) {
@@ -298,10 +311,62 @@ impl Link {
         lock(&self.subscriptions).remove(uri);
     }
 
+    /// Whether several clients may use the connection at once.
+    fn has_company(&self) -> bool {
+        !matches!(self.owner, Owner::Session(_)) && !self.is_modern()
+    }
+
+    /// Whether this unsubscribes from what others on the connection still want: then the server is not
+    /// told, and the client has what it asked for.
+    pub(super) fn keeps_for_others(&self, method: &str, request: &Message) -> bool {
+        if method != "resources/unsubscribe" || !self.has_company() {
+            return false;
+        }
+        let (Some(uri), Some(lease)) = (request.param_text("uri"), lock(&self.lease).clone()) else {
+            return false;
+        };
+        let told = lease.unsubscribed(&uri);
+        if !told {
+            self.unsubscribe(&uri);
+        }
+        !told
+    }
+
+    /// A level that is set counts for its client; the server is told the lowest of all on the
+    /// connection, and each client gets its own share.
+    pub(super) fn at_the_lowest_level(&self, method: &str, request: Message) -> Message {
+        if method != "logging/setLevel" || !self.has_company() {
+            return request;
+        }
+        let (Some(level), Some(lease)) = (request.param_text("level"), lock(&self.lease).clone()) else {
+            return request;
+        };
+        let Some(lowest) = lease.level(&level) else { return request };
+        *lock(&self.own_level) = Some(level.into_owned());
+        request.with_param("level", format!("\"{lowest}\"").as_bytes())
+    }
+
+    /// Whether a log message is urgent enough for this client, where others on the connection may have
+    /// asked for more.
+    fn wants_log(&self, message: &Message, asked: Option<&str>) -> bool {
+        // A modern request says itself from which level on, and none wants none (2026-07-28, logging).
+        if self.is_modern() && asked.is_none() {
+            return false;
+        }
+        let own = asked.map(str::to_owned).or_else(|| lock(&self.own_level).clone());
+        let level = message.param_text("level");
+        own.is_none_or(|own| level.is_none_or(|level| is_urgent_enough(&level, &own)))
+    }
+
     /// Remembers what a successful call set up on the connection.
     pub(super) fn remember(&self, method: &str, request: &Message) {
         match method {
             "logging/setLevel" => *lock(&self.level) = Some(request.clone()),
+            "resources/subscribe" if self.has_company() => {
+                if let (Some(uri), Some(lease)) = (request.param_text("uri"), lock(&self.lease).clone()) {
+                    lease.subscribed(&uri);
+                }
+            }
             "resources/unsubscribe" => {
                 if let Some(uri) = request.param_text("uri") {
                     self.unsubscribe(&uri);
@@ -321,8 +386,10 @@ impl Link {
         }
         match (self.judges_resources(), shared) {
             (true, _) => lock(&self.subscriptions).contains(uri),
-            (false, true) => lock(&self.subscriptions).iter().any(|mine| uri.starts_with(mine.as_str())),
-            (false, false) => true,
+            (false, _) if shared || self.has_company() => {
+                lock(&self.subscriptions).iter().any(|mine| uri.starts_with(mine.as_str()))
+            }
+            (false, _) => true,
         }
     }
 
@@ -367,9 +434,14 @@ impl Link {
     }
 
     /// A call's downlink, watched like the session's: list changes come on either.
-    pub(super) fn watched(self: &Arc<Self>, inner: Arc<dyn Downlink>) -> Arc<dyn Downlink> {
+    pub(super) fn watched(
+        self: &Arc<Self>,
+        inner: Arc<dyn Downlink>,
+        request: &Message,
+    ) -> Arc<dyn Downlink> {
+        let logs = request.meta(meta::LOG_LEVEL).and_then(unescape).map(Cow::into_owned);
         let link = OnceLock::from(Arc::downgrade(self));
-        Arc::new(Watched { inner, shared: self.is_shared(), link })
+        Arc::new(Watched { inner, shared: self.is_shared(), logs, link })
     }
 
     /// Whether several clients use the connection, and what happens on it cannot be told apart. A
@@ -418,9 +490,17 @@ impl Link {
     }
 
     /// Log level and subscriptions, on a connection that replaces one that died.
-    async fn say_again(&self, connection: &Arc<dyn Connection>, outgoing: &Arc<dyn Outgoing>) {
-        let level = lock(&self.level).clone();
+    async fn say_again(&self, lease: &Lease, outgoing: &Arc<dyn Outgoing>) {
+        let connection = &lease.connection;
+        let mut level = lock(&self.level).clone();
         let uris: Vec<_> = lock(&self.subscriptions).iter().cloned().collect();
+        if self.has_company() {
+            uris.iter().for_each(|uri| lease.subscribed(uri));
+            let own = lock(&self.own_level).clone();
+            if let (Some(message), Some(lowest)) = (&level, own.and_then(|own| lease.level(&own))) {
+                level = Some(message.with_param("level", format!("\"{lowest}\"").as_bytes()));
+            }
+        }
         let subscribe = |uri: &String| {
             let params = [b"{\"uri\":".as_slice(), &crate::jsonrpc::escape(uri), b"}"].concat();
             Message::request(b"0", "resources/subscribe", Some(&params))
@@ -454,6 +534,8 @@ impl Drop for Link {
 struct Watched {
     inner: Arc<dyn Downlink>,
     shared: bool,
+    /// The level that a modern request asked for.
+    logs: Option<String>,
     link: OnceLock<Weak<Link>>,
 }
 
@@ -467,6 +549,11 @@ impl Downlink for Watched {
                     link.forget(Some(ItemKind::Resource));
                     link.forget(Some(ItemKind::ResourceTemplate));
                 }
+                Some("notifications/message") if !link.wants_log(&notification, self.logs.as_deref()) => {
+                    return;
+                }
+                // Of an era that these clients do not speak, and whose it is cannot be told.
+                Some("notifications/tasks") if link.has_company() => return,
                 Some("notifications/resources/updated") => {
                     let uri = notification.param_text("uri").unwrap_or_default();
                     if !link.may_hear_of(&uri, self.shared) {

@@ -166,6 +166,7 @@ impl Run<'_> {
                     if std::mem::replace(&mut gap, true) {
                         listening.listener.tell_that_all_may_have_changed(&honoured);
                     }
+                    wait = RETRY;
                     tokio::select! {
                         () = self.cancel.cancelled() => return Err(rescue::upstream(&UpstreamError::Cancelled)),
                         () = self.ending.cancelled() => break,
@@ -196,6 +197,10 @@ impl Run<'_> {
     async fn admitted(&self, row: &'static Row, mut wanted: Wanted) -> Result<Wanted, Outcome> {
         if wanted.uris.len() + wanted.tasks.len() > NAMES {
             return Err(rescue::invalid_params("`params.notifications` names more than 1000 things"));
+        }
+        // News of a task bring its result with them, past the filters that look at results.
+        if ["tools/call", "tasks/get"].iter().any(|method| self.chain.looks_at_results(method)) {
+            wanted.tasks.clear();
         }
         if self.chain.judges(ItemKind::Resource) {
             let mut admitted = BTreeSet::new();

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 
 use super::call::{End, Run, Target};
+use super::definitions::Definition;
 use super::methods::{self, Row, Subject};
 use super::rescue;
 use crate::filter::{CallView, ItemKind, Outcome};
@@ -32,38 +33,52 @@ impl Run<'_> {
         Ok(End::Reply(reply.with_result(document.bytes())))
     }
 
-    /// What a request needs before it goes to a server of this era. Returns the definition of the tool
-    /// it calls, where it is known.
-    pub(super) async fn prepare(
-        &mut self,
-        row: &'static Row,
-        view: &CallView,
-        target: Option<&Target>,
-    ) -> Result<Option<Bytes>, Outcome> {
+    /// Holds the headers of a call that repeat arguments against the arguments, both as they came and by
+    /// the schema that its client was shown.
+    pub(super) async fn check_mirrors(&self, row: &Row, target: Option<&Target>) -> Result<(), Outcome> {
+        // Only HTTP has headers.
+        if row.method != "tools/call" || !self.link.is_modern() || self.caller.headers.is_empty() {
+            return Ok(());
+        }
+        let Some(target) = target else { return Ok(()) };
+        let check = |definition: &[u8]| {
+            mirror::check_params(&self.caller.headers, &self.request, definition)
+                .map_err(|what| rescue::header_mismatch(&what))
+        };
+        let known = match target.definition.clone() {
+            Some(definition) => Some(definition),
+            None => self.definition_of(&target.name, false).await.map(|found| found.judged),
+        };
+        match known.map_or(Ok(()), |definition| check(&definition)) {
+            Ok(()) => Ok(()),
+            // The schema may have changed since it was read: then the client knows better.
+            Err(refused) => match self.definition_of(&target.name, true).await {
+                Some(now) => check(&now.judged),
+                None => Err(refused),
+            },
+        }
+    }
+
+    /// What a call needs before it goes to a server of this era. Returns the definition of the tool it
+    /// calls as the server gives it, where it is known.
+    pub(super) async fn prepare(&mut self, row: &Row, view: &CallView) -> Option<Bytes> {
         if row.method != "tools/call" || !self.link.is_modern() {
-            return Ok(None);
+            return None;
         }
         if !self.chain.follows_task(view.name.as_deref(), "tasks/get") {
             self.request = without_tasks(&self.request);
         }
-        let definition = match target.and_then(|target| target.definition.clone()) {
-            Some(definition) => Some(definition),
-            None => self.definition_of(view.name.as_deref()).await,
-        };
-        // Only HTTP has headers, and so what mirrors in them.
-        if let Some(definition) = definition.as_ref().filter(|_| !self.caller.headers.is_empty()) {
-            mirror::check_params(&self.caller.headers, &self.request, definition)
-                .map_err(|what| rescue::header_mismatch(&what))?;
-        }
-        Ok(definition)
+        self.definition_of(view.name.as_deref()?, false).await.map(|found| found.raw)
     }
 
-    /// The definition of a tool, where no filter needed it. A list that cannot be had is no reason to
-    /// refuse a call: the server checks the headers itself.
-    async fn definition_of(&self, name: Option<&str>) -> Option<Bytes> {
-        let definitions = self.definitions(ItemKind::Tool).await.ok()??;
-        let found = definitions.items().iter().find(|definition| Some(&*definition.name) == name)?;
-        Some(found.judged.clone())
+    /// The definition of a tool; `anew`: read again unless it is fresh. A list that cannot be had is no
+    /// reason to refuse a call: the server checks the headers itself.
+    async fn definition_of(&self, name: &str, anew: bool) -> Option<Definition> {
+        let all = match anew {
+            false => self.definitions(ItemKind::Tool).await,
+            true => self.definitions_again(ItemKind::Tool).await,
+        };
+        all.ok()??.items().iter().find(|definition| &*definition.name == name).cloned()
     }
 
     /// A result with what every result of this era must say. Members that stand are the server's.
@@ -79,10 +94,11 @@ impl Run<'_> {
             return answer;
         }
         let row = methods::find(&self.method);
+        let shaped = self.chain.looks_at(&self.method);
         let judged = match row.subject {
-            Subject::List(list) => self.chain.judges(list.kind),
+            Subject::List(list) => shaped || self.chain.judges(list.kind),
             Subject::Named(ItemKind::Resource, _) if row.method == "resources/read" => {
-                self.chain.judges(ItemKind::Resource) || self.chain.looks_at_results(&self.method)
+                shaped || self.chain.judges(ItemKind::Resource)
             }
             _ if row.method == "server/discover" => false,
             _ => return answer,
@@ -120,7 +136,7 @@ impl Run<'_> {
 
 /// The request of a client that knows no tasks: what a task returns would come past the filters that
 /// look at what the tool returns.
-fn without_tasks(request: &Message) -> Message {
+pub(crate) fn without_tasks(request: &Message) -> Message {
     let Some(capabilities) = request.meta(meta::CLIENT_CAPABILITIES) else { return request.clone() };
     let at = format!("/extensions/{}", TASKS.replace('/', "~1"));
     if jsonrpc::get(capabilities, &at).is_none() {

@@ -83,7 +83,7 @@ impl Wanted {
             "notifications/resources/list_changed" => self.resources,
             "notifications/resources/updated" => {
                 let uri = notification.param_text("uri");
-                uri.is_some_and(|uri| self.uris.iter().any(|mine| uri.starts_with(mine.as_str())))
+                uri.is_some_and(|uri| self.uris.iter().any(|mine| is_at_or_below(&uri, mine)))
             }
             "notifications/tasks" => {
                 notification.param_text("taskId").is_some_and(|task| self.tasks.contains(&*task))
@@ -91,6 +91,14 @@ impl Wanted {
             _ => false,
         }
     }
+}
+
+/// Whether a URI is that one, or lies below it.
+fn is_at_or_below(uri: &str, mine: &str) -> bool {
+    let rest = if mine.is_empty() { None } else { uri.strip_prefix(mine) };
+    rest.is_some_and(|rest| {
+        rest.is_empty() || mine.ends_with(['/', '?', '#']) || rest.starts_with(['/', '?', '#'])
+    })
 }
 
 #[cfg(test)]
@@ -124,5 +132,6 @@ mod tests {
         assert!(wanted.hears(&Message::notification("notifications/tools/list_changed", None)));
         assert!(!wanted.hears(&Message::notification("notifications/prompts/list_changed", None)));
         assert!(wanted.hears(&updated("file:///a/b")) && !wanted.hears(&updated("file:///b")));
+        assert!(!wanted.hears(&updated("file:///ab")), "a neighbour");
     }
 }

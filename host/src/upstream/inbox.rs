@@ -107,7 +107,7 @@ impl Inbox {
         let found = {
             let mut table = lock(&self.table);
             let found = table.calls.remove(&entry.id);
-            if found.is_some() && entry.departure.left() {
+            if found.is_some() && entry.for_client && entry.departure.left() {
                 table.abandoned = Some(Instant::now());
             }
             found

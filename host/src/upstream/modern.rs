@@ -75,13 +75,10 @@ pub(super) async fn open(
     wire.established(None, version);
     let line = Arc::new(Line { inbox: Arc::clone(&inbox), wire: Arc::clone(&wire), gate });
     let deadline = Instant::now() + patience;
-    let own = Own {
-        purpose: "probe",
-        downlink: None,
-        outgoing: Arc::clone(&outgoing),
-        headers: mirror::of(&probe(), None),
-    };
-    let asked = line.ask(probe(), own, &CancellationToken::new(), Clock::new(deadline, deadline)).await;
+    let mut asked = ask(&line, &outgoing, deadline).await;
+    if asked.as_ref().is_ok_and(|reply| refuses_what_it_speaks(&reply.message)) {
+        asked = ask(&line, &outgoing, deadline).await;
+    }
     let reply = match asked {
         Ok(reply) => reply,
         Err(UpstreamError::NotServed { status, .. }) if (400..500).contains(&status) => {
@@ -96,6 +93,11 @@ pub(super) async fn open(
         }
         Err(error) => return Err(error),
     };
+    // An outage says nothing of what is spoken when there is none.
+    if let Some((status, _)) = reply.head.as_ref().filter(|(status, _)| *status == 429 || *status >= 500) {
+        let reason = format!("it answered HTTP {status} ({})", error_text(&reply.message));
+        return Err(UpstreamError::Unreachable { server: Arc::clone(&inbox.server), reason });
+    }
     match judge(&reply.message) {
         Verdict::Modern(result) => {
             closer.armed = false;
@@ -109,6 +111,28 @@ pub(super) async fn open(
             Err(UpstreamError::Unreachable { server: Arc::clone(&inbox.server), reason })
         }
     }
+}
+
+async fn ask(line: &Line, outgoing: &Arc<dyn Outgoing>, deadline: Instant) -> Result<Reply, UpstreamError> {
+    let own = Own {
+        purpose: "probe",
+        downlink: None,
+        outgoing: Arc::clone(outgoing),
+        headers: mirror::of(&probe(), None),
+    };
+    line.ask(probe(), own, &CancellationToken::new(), Clock::new(deadline, deadline)).await
+}
+
+/// Whether a server refused the revision it was asked in and named the same one as spoken: it is taken at
+/// its word, once (2026-07-28, versioning: choose from `data.supported` and ask again).
+fn refuses_what_it_speaks(answer: &Message) -> bool {
+    let code = errors::UNSUPPORTED_VERSION.to_string();
+    answer.error_member("code") == Some(code.as_bytes()) && speaks_modern(&supported(answer))
+}
+
+/// The revisions that an error -32022 names.
+fn supported(answer: &Message) -> Vec<String> {
+    texts(answer.error_member("data").and_then(|data| jsonrpc::get(data, "/supported")))
 }
 
 enum Verdict {
@@ -134,8 +158,7 @@ fn judge(answer: &Message) -> Verdict {
     let code = answer.error_member("code").and_then(|raw| std::str::from_utf8(raw).ok()?.parse().ok());
     match code {
         Some(errors::UNSUPPORTED_VERSION) => {
-            let data = answer.error_member("data");
-            let speaks = texts(data.and_then(|data| jsonrpc::get(data, "/supported")));
+            let speaks = supported(answer);
             if speaks.iter().any(|version| versions::legacy(version).is_some()) && !speaks_modern(&speaks) {
                 return Verdict::Legacy(speaks);
             }
@@ -146,9 +169,12 @@ fn judge(answer: &Message) -> Verdict {
             ))
         }
         // These say that the question was understood, and not what is spoken.
-        Some(errors::HEADER_MISMATCH | errors::MISSING_CAPABILITY) => {
-            Verdict::Unusable(format!("it refused `server/discover`: {}", error_text(answer)))
-        }
+        Some(
+            errors::HEADER_MISMATCH
+            | errors::MISSING_CAPABILITY
+            | errors::INTERNAL
+            | errors::SESSION_NOT_FOUND,
+        ) => Verdict::Unusable(format!("it refused `server/discover`: {}", error_text(answer))),
         _ => Verdict::Legacy(Vec::new()),
     }
 }
@@ -216,7 +242,16 @@ impl Connection for Modern {
     }
 
     fn subscribe(&self, wanted: Wanted) -> BoxFuture<'_, Result<Subscription, UpstreamError>> {
-        Box::pin(self.subscriptions.subscribe(wanted))
+        // Who is asked for what it does not offer may refuse all of it.
+        let offers = |at: &str| jsonrpc::get(&self.discovery.result, at) == Some(b"true");
+        let offered = Wanted {
+            tools: wanted.tools && offers("/capabilities/tools/listChanged"),
+            prompts: wanted.prompts && offers("/capabilities/prompts/listChanged"),
+            resources: wanted.resources && offers("/capabilities/resources/listChanged"),
+            uris: if offers("/capabilities/resources/subscribe") { wanted.uris } else { Default::default() },
+            tasks: wanted.tasks,
+        };
+        Box::pin(self.subscriptions.subscribe(offered))
     }
 
     fn closed(&self) -> Option<UpstreamError> {
@@ -242,8 +277,8 @@ impl Modern {
         let headers = |call: &UpstreamCall| {
             if http { mirror::of(&call.message, call.definition.as_deref()) } else { HeaderMap::new() }
         };
-        let method = call.message.method().unwrap_or_default();
-        let repeatable = REPEATABLE.contains(&method);
+        let method = call.message.method().unwrap_or_default().to_owned();
+        let repeatable = REPEATABLE.contains(&&*method);
         let again = call.clone();
         let reply = self.line.make(call, headers(&again)).await;
         match reply {
@@ -252,9 +287,9 @@ impl Modern {
             {
                 self.line.make(again.clone(), headers(&again)).await
             }
-            // The schema that the headers were made from is older than the server's (2026-07-28,
-            // transports: refresh, and try once more). It was refused before it ran.
-            Ok(reply) if http && again.definition.is_some() && is_mismatch(&reply.message) => {
+            // The schema that the headers were made from is older than the server's, or there was none
+            // (2026-07-28, transports: refresh, and try once more). It was refused before it ran.
+            Ok(reply) if http && method == "tools/call" && is_mismatch(&reply.message) => {
                 let Some(definition) = self.definition_again(&again).await else { return Ok(reply) };
                 let again = UpstreamCall { definition: Some(definition), ..again };
                 let headers = headers(&again);
@@ -328,6 +363,7 @@ mod tests {
                 "unusable",
             ),
             (r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32020,"message":""}}"#, "unusable"),
+            (r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32603,"message":"try later"}}"#, "unusable"),
             (r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":""}}"#, "legacy"),
             (r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":""}}"#, "legacy"),
             (r#"{"jsonrpc":"2.0","error":{"code":-32000,"message":"Server not initialized"}}"#, "legacy"),

@@ -3,6 +3,7 @@
 mod wires;
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::backoff::Backoff;
+use super::fan_in::{self, FanIn};
 use super::gate::Gate;
 use super::http::{HttpClient, client};
 use super::hub::Hub;
@@ -31,6 +33,9 @@ use crate::protocol::versions;
 const SOON: Duration = Duration::from_secs(1);
 /// What all connections get at the end: longer than the grace of a child.
 const FAREWELL: Duration = Duration::from_secs(8);
+/// For how many seconds silence, or the end of a child, is taken for the answer of a legacy server. Each
+/// request would start a process and wait for it otherwise.
+const DOUBTFUL: u64 = 60;
 /// Longest number in a message: no real one comes near it.
 const NUMBER_BYTES: usize = 1024;
 
@@ -64,6 +69,7 @@ struct Upstream {
     /// Until when the server is taken for one of the legacy era without being asked again, and what it
     /// speaks. A server that was upgraded still answers as before, so the verdict must end.
     verdict: Mutex<Option<(Instant, Vec<String>)>>,
+    was_modern: AtomicBool,
 }
 
 impl Upstream {
@@ -78,6 +84,8 @@ type Opened = Result<(Arc<dyn Connection>, Over), UpstreamError>;
 struct Slot {
     key: Key,
     hub: Arc<Hub>,
+    fan_in: FanIn,
+    outgoing: Arc<dyn Outgoing>,
     /// Cancelled when the last holder is gone.
     stop: CancellationToken,
     users: Mutex<usize>,
@@ -101,6 +109,7 @@ impl Upstreams {
                 backoff: Mutex::default(),
                 route: Route::new(server, Duration::from_secs(limits.verdict_seconds)),
                 verdict: Mutex::default(),
+                was_modern: AtomicBool::new(false),
             };
             (name, Arc::new(upstream))
         });
@@ -127,7 +136,7 @@ impl Upstreams {
     pub async fn connect(&self, hello: Hello) -> Result<Lease, UpstreamError> {
         let hold = self.pool.join(hello)?;
         let (connection, over) = hold.slot.opened.clone().await?;
-        Ok(Lease { connection, transport: over.name(), _release: Box::new(hold) })
+        Ok(Lease { connection, transport: over.name(), hold })
     }
 
     /// Ends all connections; children get their grace period. Waits for them.
@@ -185,6 +194,7 @@ impl Pool {
     /// Begins to open a connection, in a task of its own: it is nobody's alone.
     fn open(self: &Arc<Self>, key: Key, upstream: Arc<Upstream>, hello: Hello, hub: Arc<Hub>) -> Arc<Slot> {
         let stop = self.shutdown.child_token();
+        let outgoing = Arc::clone(&hello.outgoing);
         let attempt = Attempt {
             pool: Arc::clone(self),
             upstream,
@@ -202,7 +212,15 @@ impl Pool {
                 reason: "connecting to it failed inside Lockgate; see its log".to_owned(),
             }))
         });
-        Arc::new(Slot { key, hub, stop, users: Mutex::new(0), opened: opened.boxed().shared() })
+        Arc::new(Slot {
+            key,
+            hub,
+            fan_in: FanIn::default(),
+            outgoing,
+            stop,
+            users: Mutex::new(0),
+            opened: opened.boxed().shared(),
+        })
     }
 
     fn network(&self) -> Result<(Connector, HttpClient), String> {
@@ -228,10 +246,30 @@ impl Slot {
 }
 
 /// One user's part in a slot.
-struct Hold {
+pub(super) struct Hold {
     pool: Arc<Pool>,
     slot: Arc<Slot>,
     number: u64,
+}
+
+impl Hold {
+    pub(super) fn fan_in(&self) -> &FanIn {
+        &self.slot.fan_in
+    }
+
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// What only this user wanted of the server is taken back, if others go on using the connection.
+    fn take_back(&self) {
+        let uris = self.slot.fan_in.left(self.number);
+        let Some(Ok((connection, _))) = self.slot.opened.peek() else { return };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        if !uris.is_empty() && connection.closed().is_none() {
+            runtime.spawn(fan_in::forget(Arc::clone(connection), Arc::clone(&self.slot.outgoing), uris));
+        }
+    }
 }
 
 impl Drop for Hold {
@@ -249,6 +287,8 @@ impl Drop for Hold {
         };
         if last {
             self.slot.stop.cancel();
+        } else {
+            self.take_back();
         }
     }
 }
@@ -404,12 +444,17 @@ impl Attempt {
         let Attempt { pool, upstream, key: (server, ..), .. } = self;
         let patience = if pipe { Duration::from_secs(pool.config.limits.probe_seconds) } else { patience };
         let speaks = match modern::open(parts, patience, pipe).await? {
-            modern::Probed::Modern(connection) => return Ok(Arc::new(connection)),
+            modern::Probed::Modern(connection) => {
+                upstream.was_modern.store(true, Ordering::Relaxed);
+                return Ok(Arc::new(connection));
+            }
             modern::Probed::Legacy { certain, speaks } => {
                 let speaks =
                     if speaks.is_empty() { versions::LEGACY.map(str::to_owned).to_vec() } else { speaks };
-                if certain {
-                    let lifetime = Duration::from_secs(pool.config.limits.verdict_seconds);
+                // One that spoke it before in this process is not demoted for one answer.
+                if !upstream.was_modern.load(Ordering::Relaxed) {
+                    let seconds = pool.config.limits.verdict_seconds;
+                    let lifetime = Duration::from_secs(if certain { seconds } else { seconds.min(DOUBTFUL) });
                     *lock(&upstream.verdict) = Some((Instant::now() + lifetime, speaks.clone()));
                 }
                 speaks

@@ -161,7 +161,7 @@ async fn keep(shared: &Arc<Shared>) {
         let version = *changes.borrow_and_update();
         let union = lock(&shared.wants).by_number.values().fold(Wanted::default(), |all, one| all.or(one));
         if union.is_empty() {
-            current = None;
+            (current, broke) = (None, false);
             shared.settled.send_replace(Settled { version, ..Settled::default() });
             if changes.changed().await.is_err() {
                 return;
@@ -176,7 +176,7 @@ async fn keep(shared: &Arc<Shared>) {
                 loop {
                     tokio::select! {
                         begun = &mut beginning => break begun,
-                        _ = ended(&mut current) => current = None,
+                        _ = ended(&mut current) => (current, broke) = (None, true),
                     }
                 }
             };
@@ -191,10 +191,9 @@ async fn keep(shared: &Arc<Shared>) {
                 Err(error) => {
                     let server = &*shared.line.inbox.server;
                     tracing::debug!(target: "server", server, %error, "no subscription to changes");
-                    if !broke {
-                        let settled = Settled { version, honoured: Wanted::default(), error: Some(error) };
-                        shared.settled.send_replace(settled);
-                    }
+                    // Who has a subscription does not look at it any more; who waits for one does.
+                    let settled = Settled { version, honoured: Wanted::default(), error: Some(error) };
+                    shared.settled.send_replace(settled);
                     tokio::select! {
                         () = tokio::time::sleep(jittered(wait)) => {}
                         _ = changes.changed() => {}
@@ -216,7 +215,10 @@ async fn keep(shared: &Arc<Shared>) {
                 }
                 current = None;
                 broke = true;
-                tokio::time::sleep(jittered(wait)).await;
+                tokio::select! {
+                    () = tokio::time::sleep(jittered(wait)) => {}
+                    _ = changes.changed() => {}
+                }
                 wait = (wait * 2).min(MOST_RETRY);
             }
         }
@@ -268,7 +270,7 @@ impl Running {
         };
         let honoured = tokio::select! {
             biased;
-            acknowledged = acknowledged.recv() => acknowledged,
+            Some(honoured) = acknowledged.recv() => Some(honoured),
             ended = &mut over => return Err(ended.map_or_else(|error| error, refused)),
             () = tokio::time::sleep(ACKNOWLEDGE) => None,
         };

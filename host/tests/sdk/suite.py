@@ -19,6 +19,7 @@ from pathlib import Path
 import anyio
 import mcp.types as types
 from mcp import ClientSession, MCPError, StdioServerParameters, stdio_client
+from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 
 # The legacy era is what is tested here; the client warns that there is a newer one.
@@ -101,7 +102,8 @@ async def connect(place, able=True):
                 async with session(one, streams, answers):
                     yield one
     else:
-        async with streamable_http_client(place) as streams:
+        # A URL whose path ends in /sse is one of the transport before.
+        async with (sse_client if place.endswith("/sse") else streamable_http_client)(place) as streams:
             async with session(one, streams, answers):
                 yield one
 

@@ -9,7 +9,6 @@ use hyper::body::Incoming;
 
 use super::entrance::{self, Door, Entrance};
 use super::{Accepts, Connection, HttpFront, Reply, body, guard, head, reply};
-use crate::config::MERGED;
 use crate::downstream::era::{self, Era};
 use crate::downstream::legacy::{self, Posted, Visitor};
 use crate::downstream::{modern, sse};
@@ -73,8 +72,7 @@ impl HttpFront {
         let whole_head = RequestHead {
             method: head.method.as_str().to_owned(),
             path: path.to_owned(),
-            // Where servers are merged, every filter that authenticates is asked.
-            server: Some(server.clone()).filter(|server| **server != *MERGED),
+            server: Some(server.clone()),
             headers: head.headers.clone(),
             address: Some(connection.peer),
         };

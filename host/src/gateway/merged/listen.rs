@@ -26,10 +26,17 @@ impl Merged {
                 early: Some(Vec::new()),
             }),
         });
+        let wanted = request.param("notifications").map(Wanted::parse).unwrap_or_default();
+        if !wanted.uris.is_empty() {
+            self.index_resources(&request, &scope).await?;
+        }
         let answers = join_all((0..self.parts.len()).map(|part| {
             let own = Arc::new(Own { together: together.clone(), acknowledged: Mutex::new(false) });
             let scope = CallScope { downlink: own.clone(), ..scope.clone() };
-            let request = request.clone();
+            // Each hears of its own resources only, and none of tasks: their ids are not told apart here.
+            let mut own_wanted = Wanted { tasks: Default::default(), ..wanted.clone() };
+            own_wanted.uris.retain(|uri| self.listed(uri) == Some(part));
+            let request = request.with_param("notifications", own_wanted.json().as_bytes());
             async move {
                 let answer = self.pass(part, request, scope).await;
                 // One that ends without an acknowledgement honours nothing.

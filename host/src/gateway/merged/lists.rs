@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 use bytes::Bytes;
 use futures_util::future::join_all;
 
-use super::{Merged, SEPARATOR};
+use super::{EACH, Merged, SEPARATOR, too_late};
 use crate::filter::{ItemKind, Outcome};
 use crate::jsonrpc::{Document, Kind, Message};
 use crate::proxy::methods::List;
@@ -32,7 +32,12 @@ impl Merged {
         if request.param("cursor").is_some_and(|cursor| cursor != b"null") {
             return Some(Err(rescue::invalid_params("`cursor` is not one of this list; it has one page")));
         }
-        let offers = join_all((0..self.parts.len()).map(|part| self.offer(part, list, request, scope))).await;
+        let offers = join_all((0..self.parts.len()).map(|part| async move {
+            let offer = tokio::time::timeout(EACH, self.offer(part, list, request, scope)).await;
+            let server = self.parts.get(part).map(|part| part.server.clone()).unwrap_or_default();
+            offer.unwrap_or_else(|_| Some(Err(too_late(&server))))
+        }))
+        .await;
         let (mut items, mut first, mut refused): (Vec<Bytes>, Option<Message>, Option<Message>) =
             (Vec::new(), None, None);
         let (mut ttl, mut public) = (None, true);
@@ -57,6 +62,10 @@ impl Merged {
                     refused.get_or_insert(error);
                 }
             }
+        }
+        // What lacks a server must not be kept until it is back.
+        if refused.is_some() {
+            (ttl, public) = (None, false);
         }
         let page = match (first, refused) {
             (Some(first), _) => first.with_items(list.member, &items).with_result_member("nextCursor", None),

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use serde_json::{Map, Value, json};
 
-use super::Merged;
+use super::{EACH, Merged, too_late};
 use crate::filter::Outcome;
 use crate::jsonrpc::Message;
 use crate::protocol::{meta, versions};
@@ -31,9 +31,7 @@ pub(super) fn initialized(said: &[Said]) -> Bytes {
         "capabilities": capabilities(&parsed),
         "serverInfo": myself(),
     });
-    if let Some(text) = instructions(&parsed) {
-        result["instructions"] = text.into();
-    }
+    instruct(&mut result, &parsed);
     result.to_string().into()
 }
 
@@ -41,8 +39,9 @@ impl Merged {
     /// The `DiscoverResult` of all that can be reached. The error is the answer of the first that failed.
     pub(super) async fn discover(&self, request: &Message, scope: &CallScope) -> Result<Message, Outcome> {
         let asked = (0..self.parts.len()).map(|part| async move {
-            let answer = self.pass(part, request.clone(), scope.clone()).await?;
             let server = self.parts.get(part)?.server.clone();
+            let asked = tokio::time::timeout(EACH, self.pass(part, request.clone(), scope.clone())).await;
+            let answer = asked.unwrap_or_else(|_| Some(too_late(&server)))?;
             Some((server, answer))
         });
         let answers: Vec<_> = join_all(asked).await.into_iter().flatten().collect();
@@ -66,9 +65,7 @@ impl Merged {
             "cacheScope": if public { "public" } else { "private" },
             "_meta": { meta::SERVER_INFO: myself() },
         });
-        if let Some(text) = instructions(&parsed) {
-            result["instructions"] = text.into();
-        }
+        instruct(&mut result, &parsed);
         Ok(Message::response(request.id().unwrap_or(b"null"), result.to_string().as_bytes()))
     }
 }
@@ -111,6 +108,12 @@ fn capabilities(said: &[(Arc<str>, Value)]) -> Value {
         }
     }
     Value::Object(all)
+}
+
+fn instruct(result: &mut Value, said: &[(Arc<str>, Value)]) {
+    if let (Some(text), Some(result)) = (instructions(said), result.as_object_mut()) {
+        result.insert("instructions".to_owned(), text.into());
+    }
 }
 
 fn instructions(said: &[(Arc<str>, Value)]) -> Option<String> {

@@ -29,7 +29,7 @@ for line in sys.stdin:
     seen.append(message)
     method, id, params = message.get("method"), message.get("id"), message.get("params") or {}
     if method == "server/discover":
-        answer(id, {"supportedVersions": ["2026-07-28"], "capabilities": {"tools": {"listChanged": True}}})
+        answer(id, {"supportedVersions": ["2026-07-28"], "capabilities": {"tools": {"listChanged": True}, "prompts": {"listChanged": True}, "resources": {"subscribe": True}}})
     elif method == "subscriptions/listen":
         listening[id] = params["notifications"]
         send({"method": "notifications/subscriptions/acknowledged", "params": {"_meta": {META + "subscriptionId": id}, "notifications": {k: v for k, v in params["notifications"].items() if k != "promptsListChanged"}}})
@@ -89,24 +89,40 @@ async fn servers_of_the_legacy_era_are_told_apart_and_remembered() {
     let refuses =
         r#"read line; echo '{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"?"}}'; cat >/dev/null"#;
     let lists = r#"read line; echo '{"jsonrpc":"2.0","id":1,"error":{"code":-32022,"message":"?","data":{"supported":["2025-06-18"]}}}'; cat >/dev/null"#;
-    for (then, speaks, remembered) in [
-        (refuses, "2025-11-25", true),
-        (lists, "2025-06-18", true),
-        ("cat >/dev/null", "2025-11-25", false),
-        ("read line; exit 3", "2025-11-25", false),
+    for (then, speaks) in [
+        (refuses, "2025-11-25"),
+        (lists, "2025-06-18"),
+        ("cat >/dev/null", "2025-11-25"),
+        ("read line; exit 3", "2025-11-25"),
     ] {
         let _ = std::fs::remove_file(&starts);
         let mut config = config(shell(&script(then)));
         config.limits.probe_seconds = 1;
         let all = upstreams(config);
-        for asked in 1..=2 {
+        for _ in 1..=2 {
             let (client, _heard) = Client::new("c");
             let Err(error) = soon(all.connect(modern(Owner::Shared, client))).await else { panic!("{then}") };
             let UpstreamError::OtherEra { speaks: found, .. } = &error else { panic!("{then}: {error}") };
             assert_eq!(found[0], speaks, "{then}");
-            assert_eq!(count(), if remembered { 1 } else { asked }, "{then}");
+            assert_eq!(count(), 1, "{then}: asked once");
         }
     }
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_what_it_says_it_speaks_is_asked_once_more() {
+    let refusal = r#"{"jsonrpc":"2.0","id":%d,"error":{"code":-32022,"message":"?","data":{"supported":["2026-07-28"]}}}\n"#;
+    let result = r#"{"jsonrpc":"2.0","id":%d,"result":{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":{}}}\n"#;
+    let answers = |second: &str| {
+        shell(&format!("read line; printf '{refusal}' 1; read line; printf '{second}' 2; cat >/dev/null"))
+    };
+    let (client, _heard) = Client::new("c");
+    let all = upstreams(config(answers(result)));
+    let lease = soon(all.connect(modern(Owner::Shared, client.clone()))).await.unwrap();
+    assert_eq!(lease.connection.handshake().protocol_version, "2026-07-28");
+    let all = upstreams(config(answers(refusal)));
+    let error = soon(all.connect(modern(Owner::Shared, client))).await.err().unwrap();
+    assert!(matches!(error, UpstreamError::Unreachable { .. }), "but not for ever: {error}");
 }
 
 #[tokio::test]
