@@ -9,6 +9,7 @@ pub mod conform;
 mod dial_out;
 pub mod expand;
 mod key;
+mod limits;
 pub mod load;
 pub mod locate;
 pub mod problem;
@@ -17,6 +18,7 @@ pub mod validate;
 
 pub use dial_out::{Configured, DialOut, KeepAlive, Period, Reconnect};
 pub use key::{KEY_BYTES, Key};
+pub use limits::Limits;
 pub use load::{Loaded, load};
 pub use problem::{ConfigError, Problem};
 pub use schema::*;

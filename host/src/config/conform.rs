@@ -80,14 +80,15 @@ impl<'a> Check<'a> {
                     );
                 }
             }
-            Value::Text(text) if object.get("format").is_some_and(|format| format == Period::FORMAT) => {
-                if Period::parse(text).is_none() {
-                    let shown = node.written.as_deref().unwrap_or(text);
-                    self.problems.push(
-                        Problem::at(node.at, format!("`{path}`: `{shown}` is not a time"))
-                            .help("a number with its unit, such as `500ms`, `1s` or `10m`; a day at most"),
-                    );
-                }
+            Value::Text(text)
+                if object.get("format").is_some_and(|format| format == Period::FORMAT)
+                    && Period::parse(text).is_none() =>
+            {
+                let shown = node.written.as_deref().unwrap_or(text);
+                self.problems.push(
+                    Problem::at(node.at, format!("`{path}`: `{shown}` is not a time"))
+                        .help("a number with its unit, such as `500ms`, `1s` or `10m`; a day at most"),
+                );
             }
             _ => {}
         }

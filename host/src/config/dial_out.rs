@@ -122,7 +122,7 @@ impl std::fmt::Display for Period {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let millis = self.0.as_millis();
         for (unit, name) in [(3_600_000, "h"), (60_000, "m"), (1000, "s")] {
-            if millis % unit == 0 {
+            if millis.is_multiple_of(unit) {
                 return write!(f, "{}{name}", millis / unit);
             }
         }
