@@ -1,5 +1,11 @@
 //! Endpoints that Lockgate connects to: WebSocket servers inside the test that are MCP clients.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test"
+)]
 
 #[path = "support/support.rs"]
 mod support;
