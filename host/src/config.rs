@@ -4,6 +4,7 @@
 //! it ([`expand`]); it is held against the JSON Schema of [`Config`] ([`conform`]); and only then it
 //! is read into [`Config`] and checked for sense ([`validate`]). [`load`] does all of it.
 
+pub mod commands;
 pub mod conform;
 pub mod expand;
 mod key;
@@ -29,11 +30,16 @@ pub const DEFAULT_FILE: &str = "lockgate.yaml";
 pub const MERGED: &str = "mcp";
 
 impl Config {
-    /// The servers behind a name that is no server's: all that are not disabled behind [`MERGED`], in
+    /// The servers behind a name that is no server's: all behind [`MERGED`] that are not disabled
+    /// and not started by their URL, in
     /// the order of their names.
     pub fn members(&self, name: &str) -> Option<Vec<&str>> {
-        let all =
-            || self.servers.iter().filter(|(_, server)| !server.disabled).map(|(name, _)| name.as_str());
+        let all = || {
+            self.servers
+                .iter()
+                .filter(|(_, s)| !s.disabled && s.url_segment.is_none())
+                .map(|(n, _)| n.as_str())
+        };
         (name == MERGED).then(|| all().collect())
     }
 

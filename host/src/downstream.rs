@@ -18,6 +18,7 @@ pub mod questions;
 pub mod registry;
 pub mod replay;
 pub mod session;
+pub mod sse;
 pub mod stdio;
 pub mod stream;
 pub mod unsolicited;

@@ -3,6 +3,7 @@
 //! A connection re-mints ids and progress tokens, so that no two clients ever meet in them, and
 //! gives back the caller's own.
 
+mod address;
 mod backoff;
 mod child;
 mod command;
@@ -15,9 +16,11 @@ mod inbox;
 mod legacy;
 mod modern;
 mod pool;
+mod route;
 mod sse;
 mod stdio;
 mod subscriptions;
+mod websocket;
 mod wire;
 
 use std::sync::Arc;
@@ -239,6 +242,9 @@ pub struct Hello {
 pub struct Lease {
     /// The connection.
     pub connection: Arc<dyn Connection>,
+    /// The transport that it came about over, in words for people: `stdio`, `Streamable HTTP`,
+    /// `HTTP+SSE`, `WebSocket`.
+    pub transport: &'static str,
     _release: Box<dyn Send + Sync>,
 }
 

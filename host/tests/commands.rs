@@ -1,9 +1,11 @@
-//! `wrap` and `connect`, the commands that need no configuration file: from outside, with the built binary.
+//! Servers that are told in flags (`wrap`, `connect`) or in a URL (`command_urls`): from outside, with the built binary.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
 
 #[path = "support/support.rs"]
 mod support;
 
+#[path = "commands/command_urls.rs"]
+mod command_urls;
 #[path = "commands/connect.rs"]
 mod connect;
 #[path = "commands/wrap.rs"]
@@ -14,10 +16,11 @@ use std::process::{Command, Output, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde_json::json;
+use serde_json::{Value, json};
 use support::child::Watched;
+use support::client::full;
 use support::gate::lockgate;
-use support::{Client, paths};
+use support::{Client, Http, Response, paths};
 
 /// A command that serves over HTTP, and said it is ready.
 struct Running {
@@ -46,6 +49,46 @@ impl Running {
 
     fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.process.pid()), signal).unwrap();
+    }
+}
+
+/// A client of HTTP+SSE: what it posts is answered on its stream.
+struct Stream {
+    address: SocketAddr,
+    post_to: String,
+    stream: Response,
+}
+
+impl Stream {
+    /// Opens the stream and initializes.
+    fn open(address: SocketAddr, path: &str) -> (Stream, Value) {
+        let accept = [("accept", "text/event-stream")];
+        let mut stream = Http::new(address).send("GET", path, &accept, b"").unwrap();
+        assert_eq!(stream.status, 200, "GET {path}");
+        let post_to = stream.event().unwrap().unwrap();
+        let mut client = Stream { address, post_to, stream };
+        let initialized = client.request(0, "initialize", full())["result"].clone();
+        client.say(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }));
+        (client, initialized)
+    }
+
+    fn say(&self, message: &Value) {
+        let headers = [("content-type", "application/json")];
+        let body = message.to_string();
+        let answer = Http::new(self.address).send("POST", &self.post_to, &headers, body.as_bytes()).unwrap();
+        assert_eq!(answer.status, 202, "{message}");
+    }
+
+    fn request(&mut self, id: u64, method: &str, params: Value) -> Value {
+        self.say(&json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }));
+        let answer = self.stream.event().unwrap().unwrap();
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        assert_eq!(answer["id"], id, "{answer}");
+        answer
+    }
+
+    fn call(&mut self, id: u64, tool: &str, arguments: Value) -> Value {
+        self.request(id, "tools/call", json!({ "name": tool, "arguments": arguments }))
     }
 }
 

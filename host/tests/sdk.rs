@@ -4,6 +4,10 @@
 //! the files in `tests/sdk`, into the target folder.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
 
+#[path = "sdk/current.rs"]
+mod current;
+#[path = "sdk/peers.rs"]
+mod peers;
 #[path = "support/support.rs"]
 mod support;
 
@@ -22,7 +26,7 @@ fn node() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
         let folder = install::npm("sdk-node", "sdk");
-        install::beside(&folder, "sdk", &["suite.mjs"]);
+        install::beside(&folder, "sdk", &["suite.mjs", "modern.mjs"]);
         folder
     })
 }
@@ -59,30 +63,54 @@ fn pythonic() -> Command {
     command
 }
 
-/// Runs a suite; every check is one line, and the test fails with all of them if one failed.
-fn run(suite: &mut Command, direct: &str, through: &str) {
+/// Checks of the TypeScript suite.
+const TYPESCRIPT: usize = 41;
+/// Of the Python one.
+const PYTHON: usize = 19;
+/// Of the TypeScript one if it only lists.
+const LISTS: usize = 8;
+
+/// Runs a suite; every check is one line, and the test fails with all of them if one failed, or if not as
+/// many ran as there are.
+fn run(suite: &mut Command, checks: usize, direct: &str, through: &str) {
     let output = suite.args(["--direct", direct, "--through", through]).output().unwrap();
     let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     println!("{said}");
     assert!(output.status.success(), "{suite:?}\n{said}");
-    assert!(said.contains(" checks passed"), "the suite ended early:\n{said}");
+    assert!(
+        said.contains(&format!("{checks} of {checks} checks passed")),
+        "not {checks} checks ran:\n{said}"
+    );
 }
 
-/// server-everything over Streamable HTTP on a free port.
-struct OverHttp {
+/// A server on a free port.
+struct Listening {
     url: String,
     _process: Watched,
 }
 
-fn over_http() -> OverHttp {
-    // It cannot be told to take any free port, so one that was free a moment ago has to do; should
-    // somebody else be quicker, it says so and the test fails with its words.
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let mut command = Command::new("node");
-    command.arg(everything()).arg("streamableHttp").env("PORT", port.to_string());
-    let process = Watched::start(command.stdin(Stdio::null()).stdout(Stdio::null()));
-    process.line("line about the port", |line| line.contains("listening on port"));
-    OverHttp { url: format!("http://127.0.0.1:{port}/mcp"), _process: process }
+impl Listening {
+    /// Starts a Node.js program that says `ready` on stdout or stderr once it listens on its port.
+    ///
+    /// Such programs cannot be told to take any free port, so one that was free a moment ago has to do;
+    /// should somebody else be quicker, it says so and the test fails with its words.
+    fn start(ready: &str, path: &str, args: impl FnOnce(u16) -> Vec<String>) -> Listening {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut command = Command::new("sh");
+        command.args(["-c", "exec node \"$@\" 1>&2", "node"]).args(args(port)).env("PORT", port.to_string());
+        let process = Watched::start(command.stdin(Stdio::null()));
+        process.line("line about the port", |line| line.contains(ready));
+        Listening { url: format!("http://127.0.0.1:{port}{path}"), _process: process }
+    }
+}
+
+fn over_http() -> Listening {
+    let args = |_| vec![text(&everything()), "streamableHttp".to_owned()];
+    Listening::start("listening on port", "/mcp", args)
+}
+
+fn text(path: &Path) -> String {
+    path.to_str().unwrap().to_owned()
 }
 
 fn over_stdio() -> Setup {
@@ -92,27 +120,27 @@ fn over_stdio() -> Setup {
 #[test]
 fn the_typescript_client_over_stdio() {
     let gate = over_stdio().start();
-    run(&mut typescript(), "stdio", &format!("http://{}/everything/mcp", gate.address));
+    run(&mut typescript(), TYPESCRIPT, "stdio", &format!("http://{}/everything/mcp", gate.address));
 }
 
 #[test]
 fn the_python_client_over_stdio() {
     let gate = over_stdio().start();
-    run(&mut pythonic(), "stdio", &format!("http://{}/everything/mcp", gate.address));
+    run(&mut pythonic(), PYTHON, "stdio", &format!("http://{}/everything/mcp", gate.address));
 }
 
 #[test]
 fn the_typescript_client_over_streamable_http() {
     let server = over_http();
     let gate = Setup::new().with_server("everything", json!({ "url": server.url })).start();
-    run(&mut typescript(), &server.url, &format!("http://{}/everything/mcp", gate.address));
+    run(&mut typescript(), TYPESCRIPT, &server.url, &format!("http://{}/everything/mcp", gate.address));
 }
 
 #[test]
 fn the_python_client_over_streamable_http() {
     let server = over_http();
     let gate = Setup::new().with_server("everything", json!({ "url": server.url })).start();
-    run(&mut pythonic(), &server.url, &format!("http://{}/everything/mcp", gate.address));
+    run(&mut pythonic(), PYTHON, &server.url, &format!("http://{}/everything/mcp", gate.address));
 }
 
 #[test]
@@ -122,5 +150,5 @@ fn lists_that_come_in_pages_are_complete() {
     let mut suite = typescript();
     suite.arg("--lists-only").arg("--command").arg(paths::server("fixture-server"));
     suite.args(["--arg=--name", "--arg=fx"]).args(flags.map(|flag| format!("--arg={flag}")));
-    run(&mut suite, "stdio", &format!("http://{}/fx/mcp", gate.address));
+    run(&mut suite, LISTS, "stdio", &format!("http://{}/fx/mcp", gate.address));
 }

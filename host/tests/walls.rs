@@ -110,12 +110,13 @@ fn only_wasm_knows_wasmtime() {
 
 #[test]
 fn only_the_edges_know_http_libraries() {
-    assert_only_in(&["axum", "hyper", "rmcp"], &["downstream", "upstream", "auth", "admin", "net"]);
+    let libraries = ["axum", "hyper", "rmcp", "tokio_tungstenite", "tungstenite"];
+    assert_only_in(&libraries, &["downstream", "upstream", "auth", "admin", "net"]);
 }
 
 #[test]
 fn the_path_of_a_call_knows_neither_transports_nor_wasm() {
-    let forbidden = ["wasmtime", "axum", "hyper", "rmcp", "wasmparser", "wit_component"];
+    let forbidden = ["wasmtime", "axum", "hyper", "rmcp", "tungstenite", "wasmparser", "wit_component"];
     for (file, source) in sources(&root()) {
         if within(&file, &["proxy", "filter", "jsonrpc"]) {
             for krate in forbidden {

@@ -30,7 +30,8 @@ pub fn banner(loaded: &Loaded, filters: &[FilterReport], entrance: Entrance<'_>)
             let rows: Vec<Vec<String>> = served
                 .map(|(name, server)| {
                     let reach = reach(loaded, name, server);
-                    vec![format!("  http://{address}/{name}/mcp"), format!("{name} ({reach})")]
+                    let segment = server.url_segment.as_deref().unwrap_or(name);
+                    vec![format!("  http://{address}/{segment}/mcp"), format!("{name} ({reach})")]
                 })
                 .collect();
             text.push_str(&super::table::layout(&rows));
@@ -38,7 +39,10 @@ pub fn banner(loaded: &Loaded, filters: &[FilterReport], entrance: Entrance<'_>)
         }
         Entrance::Bare(address, name) => {
             let server = described(loaded, name);
-            format!("lockgate {version} on http://{address}\n  http://{address}/mcp  {server}\n")
+            let at = format!("http://{address}");
+            format!(
+                "lockgate {version} on {at}\n  {at}/mcp  {server}\n  {at}/sse  the same for clients of HTTP+SSE\n"
+            )
         }
         Entrance::Stdio(name) => {
             format!("lockgate {version} on stdio\n  {}\n", described(loaded, name))

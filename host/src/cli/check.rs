@@ -215,8 +215,8 @@ fn text(findings: &Findings) -> String {
                     n => format!("{n} tools"),
                 };
                 let about = format!(
-                    "{name}{version}, MCP {}, {tools}, {} ms",
-                    found.protocol_version, found.milliseconds
+                    "{name}{version}, MCP {} over {}, {tools}, {} ms",
+                    found.protocol_version, found.transport, found.milliseconds
                 );
                 row("server", &server.name, "ok", about);
             }
@@ -245,6 +245,7 @@ mod tests {
     fn findings() -> Findings {
         let found = Found {
             protocol_version: "2025-11-25".into(),
+            transport: "stdio",
             name: Some("notes".into()),
             version: Some("1.2".into()),
             tools: vec!["a".into()],
@@ -284,7 +285,7 @@ mod tests {
             text(&findings()),
             "config  c.yaml  ok\n\
              filter  redact  ok        redact 0.1.0: access, response\n\
-             server  a       ok        notes 1.2, MCP 2025-11-25, 1 tool, 12 ms\n\
+             server  a       ok        notes 1.2, MCP 2025-11-25 over stdio, 1 tool, 12 ms\n\
              server  b       failed    dead\n\
              \u{20}                         bury it\n\
              server  c       disabled\n\

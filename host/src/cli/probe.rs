@@ -24,6 +24,8 @@ pub const NO_ANSWER: &str = "lockgate check answers no questions";
 pub struct Found {
     /// The MCP revision agreed on.
     pub protocol_version: String,
+    /// The transport that the connection came about over.
+    pub transport: &'static str,
     /// What the server calls itself.
     #[serde(rename = "server_name")]
     pub name: Option<String>,
@@ -62,7 +64,8 @@ pub async fn probe(
         };
         let lease = lease.map_err(|e| e.to_string())?;
         let deadline = begun + timeout;
-        list_tools(lease.connection.as_ref(), &server, &outgoing, deadline).await
+        let found = list_tools(lease.connection.as_ref(), &server, &outgoing, deadline).await?;
+        Ok(Found { transport: lease.transport, ..found })
     };
     match tokio::time::timeout(timeout, work).await {
         Ok(found) => found.map(|found| Found { milliseconds: millis(begun.elapsed()), ..found }),
@@ -81,6 +84,7 @@ async fn list_tools(
     let text = |pointer: &str| said.pointer(pointer).and_then(Value::as_str).map(shown);
     let mut found = Found {
         protocol_version: shown(&handshake.protocol_version),
+        transport: "",
         name: text("/serverInfo/name"),
         version: text("/serverInfo/version"),
         tools: Vec::new(),

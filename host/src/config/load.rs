@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use super::commands::add_servers;
 use super::conform::conform;
 use super::expand::{ProcessEnvironment, Variables, expand, plain};
 use super::locate::{Format, KeyPath, Node, Value, parse};
@@ -127,7 +128,9 @@ pub fn load_text(
         // The schema lets nothing through that the types refuse; should it, the reason still shows.
         Err(error) => return fail(vec![Problem::general(error.to_string())]),
     };
-    let (errors, more) = validate(&config, &tree);
+    let mut errors = add_servers(&mut config, &tree);
+    let (further, more) = validate(&config, &tree);
+    errors.extend(further);
     if !errors.is_empty() {
         return fail(errors);
     }
@@ -213,9 +216,12 @@ fn take_client_form(tree: &mut Node) -> Vec<Problem> {
             Value::Text(t) if ["http", "streamable-http", "streamableHttp"].contains(&t.as_str()) => {
                 "http-only"
             }
+            // What such an entry names may have moved on since it was written.
+            Value::Text(t) if t == "sse" => "sse-first",
+            Value::Text(t) if ["ws", "websocket"].contains(&t.as_str()) => "websocket",
             Value::Text(t) => {
                 let message = format!("`servers.{}.type`: `{t}` is not supported", server.key);
-                let known = quoted(["stdio", "http", "streamable-http"]);
+                let known = quoted(["stdio", "http", "streamable-http", "sse", "ws"]);
                 problems.push(Problem::at(kind.node.at, message).help(format!("allowed: {known}")));
                 "auto"
             }

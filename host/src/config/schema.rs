@@ -34,6 +34,8 @@ pub struct Config {
     /// What has to outlive a restart is kept here (mode 0700); `$STATE_DIRECTORY`, or a folder
     /// `lockgate` in the user's state folder (`$XDG_STATE_HOME`, else `~/.local/state`), if absent.
     pub state_dir: Option<PathBuf>,
+    /// Commands that are started by their URL: `/URL-ENCODED-COMMAND/mcp`. None unless listed.
+    pub command_urls: CommandUrls,
     /// Who may talk to the HTTP listener at all.
     pub http: Http,
     /// Bounds on everything.
@@ -53,11 +55,12 @@ pub struct Server {
     pub env: BTreeMap<String, String>,
     /// Its working directory; Lockgate's own if absent.
     pub cwd: Option<PathBuf>,
-    /// URL of a Streamable HTTP server.
+    /// URL of a server: `http:` or `https:`, or `ws:` or `wss:` for one with a WebSocket.
     pub url: Option<String>,
     /// Fixed headers for requests to `url`. For credentials use a secret and `header-inject`.
     pub headers: BTreeMap<String, String>,
-    /// How the server is reached. `auto` means stdio for a `command` and Streamable HTTP for a `url`.
+    /// How the server is reached. `auto` means stdio for a `command`, a WebSocket for a `ws:` or `wss:`
+    /// URL, and `http-first` for any other.
     pub transport: Transport,
     /// Who shares one connection (for a `command`: one process) to the server.
     pub isolation: Isolation,
@@ -69,6 +72,29 @@ pub struct Server {
     pub disabled: bool,
     /// Longest wait for one call's answer, in seconds; `limits.call_seconds` if absent.
     pub timeout_seconds: Option<u64>,
+    /// For a server that `command_urls` made: the segment of a path where it is, and only there.
+    #[serde(skip)]
+    pub url_segment: Option<String>,
+}
+
+/// Commands that are started by their URL.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CommandUrls {
+    /// The commands that may be started, and no others.
+    pub allow: Vec<AllowedCommand>,
+    /// Who shares one process of such a command.
+    pub isolation: Isolation,
+}
+
+/// One command that may be started by its URL.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum AllowedCommand {
+    /// The decoded text of the URL must be exactly this. It is split at spaces, without a shell.
+    Line(String),
+    /// The text of the URL must split into exactly these words.
+    Words(Vec<String>),
 }
 
 /// How a server is reached.
@@ -78,10 +104,18 @@ pub enum Transport {
     /// Decide by `command` or `url`.
     #[default]
     Auto,
-    /// Child process.
-    Stdio,
+    /// Streamable HTTP; HTTP+SSE if the server answers that with 400, 404 or 405.
+    HttpFirst,
+    /// HTTP+SSE; Streamable HTTP if the server offers no such stream.
+    SseFirst,
     /// Streamable HTTP only.
     HttpOnly,
+    /// HTTP+SSE (2024-11-05) only.
+    SseOnly,
+    /// Child process.
+    Stdio,
+    /// A WebSocket, with the subprotocol `mcp`.
+    Websocket,
 }
 
 /// Who shares one connection to a server.
@@ -401,13 +435,15 @@ pub struct Limits {
     pub header_seconds: u64,
     /// How long what was found out about a server (its era, its transport) is believed (24 h).
     pub verdict_seconds: u64,
-    /// Longest wait for a child process to say which era it speaks; silence means the legacy one (8 s).
+    /// Longest wait for a child process to say which era it speaks (silence means the legacy one), and
+    /// for an HTTP+SSE server to say where messages go (8 s).
     pub probe_seconds: u64,
     /// Longest wait for one call's answer (60 s), and for the user's answer to a question of a server.
     pub call_seconds: u64,
     /// Hard cap of a call, whatever progress it makes (10 min).
     pub call_max_seconds: u64,
-    /// Silence on a stream after which a comment is sent to keep it open (20 s, with jitter).
+    /// Silence on a stream after which a comment is sent to keep it open (20 s, with jitter); a
+    /// WebSocket is pinged this often, and ends if nothing comes back for twice as long.
     pub ping_seconds: u64,
     /// Longest wait for calls in flight at shutdown and for old generations after a reload (30 s).
     pub drain_seconds: u64,

@@ -1,5 +1,8 @@
 //! What one client says on one pipe, whatever the pipe is: standard input, the POSTs beside an event
 //! stream, a WebSocket. Messages come in one at a time; whatever goes back takes the one way out.
+//! Clients of both eras talk here, and one client may talk in both.
+
+mod modern;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,6 +26,7 @@ use crate::filter::{Caller, Principal};
 use crate::jsonrpc::{Kind, Message, Source, Violation, is_array, split};
 use crate::protocol::{errors, methods, versions};
 use crate::proxy::CallScope;
+use modern::Requests;
 
 /// Notifications of the client that may wait to be passed on.
 const NOTIFICATIONS: usize = 64;
@@ -67,6 +71,7 @@ pub struct Conversation {
     tasks: TaskTracker,
     room: Option<Room>,
     open: Option<Open>,
+    requests: Requests,
 }
 
 /// What there is after `initialize`.
@@ -80,7 +85,8 @@ impl Conversation {
     /// One that answers on `pipe`. Its bounds are those configured now.
     pub fn new(place: Place, pipe: Arc<Pipe>) -> Conversation {
         let limits = place.endpoint.config().limits;
-        Conversation { place, limits, pipe, tasks: TaskTracker::new(), room: None, open: None }
+        let requests = Requests::new(&place);
+        Conversation { place, limits, pipe, tasks: TaskTracker::new(), room: None, open: None, requests }
     }
 
     /// Puts the session on the books where `room` was made for it, once it opens.
@@ -140,14 +146,17 @@ impl Conversation {
         if let Some(open) = &self.open {
             open.session.touch();
         }
-        let refusal = match era::classify(&said.message, None) {
-            Ok(Era::Legacy) => return self.legacy(said).await,
-            Ok(Era::Modern { version }) => era::refuse_modern(&said.message, &version),
-            Err(refusal) => refusal,
-        };
-        if said.message.kind() == Kind::Request {
-            self.pipe.deliver(&refusal).await;
+        match era::classify(&said.message, None) {
+            Ok(Era::Legacy) => self.legacy(said).await,
+            Ok(Era::Modern { version }) => self.modern(said, &version).await,
+            Err(refusal) if said.message.kind() == Kind::Request => self.pipe.deliver(&refusal).await,
+            Err(_) => {}
         }
+    }
+
+    /// Whether there is a session.
+    pub fn is_open(&self) -> bool {
+        self.open.is_some()
     }
 
     /// Ends it: calls in flight have `grace` for their answers. Returns its session, if there was one.
@@ -181,6 +190,8 @@ impl Conversation {
             // Part of the handshake, which the server has had already.
             (Kind::Notification, Some(methods::INITIALIZED)) => {}
             (Kind::Notification, Some(methods::CANCELLED)) => {
+                // It says nothing of the era of the request that it means.
+                self.requests.cancel(message);
                 if let Some(open) = &self.open {
                     open.session.cancel(message);
                 }
@@ -224,8 +235,10 @@ impl Conversation {
                 // What the server said meanwhile follows the answer.
                 self.pipe.deliver(&answer).await;
                 let outlet: Arc<dyn Outlet> = self.pipe.clone();
-                // The first and only one.
-                let _ = open.session.unsolicited.attach(outlet, Duration::ZERO);
+                // The first and only one: it fails only if the session is over already.
+                if open.session.unsolicited.attach(outlet, Duration::ZERO).is_err() {
+                    self.pipe.end();
+                }
                 self.open = Some(open);
             }
             Ok(Err(error)) => self.pipe.deliver(&error).await,

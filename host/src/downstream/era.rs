@@ -62,7 +62,7 @@ pub fn check_header(header: Option<&str>) -> Result<(), Message> {
     }
 }
 
-/// The answer to a modern message, for as long as that era is not spoken here.
+/// The answer to a modern message where that era is not spoken: it has no HTTP+SSE.
 pub fn refuse_modern(message: &Message, version: &str) -> Message {
     errors::only_versions(message.id(), version, &versions::LEGACY)
 }

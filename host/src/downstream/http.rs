@@ -26,6 +26,7 @@ use tokio_util::task::TaskTracker;
 use super::endpoint::{Endpoint, Served};
 use super::modern::Load;
 use super::registry::Sessions;
+use super::sse::Streams;
 use crate::gateway::Gateway;
 
 use pace::{Pace, Paced};
@@ -34,7 +35,7 @@ pub use bind::{BindError, bind};
 pub use body::Share;
 pub use head::Accepts;
 pub use reply::Reply;
-pub(super) use reply::{empty, events, json, message, refuse};
+pub(super) use reply::{accepted, empty, events, json, message, refuse, stream};
 pub(super) use route::law;
 
 /// Most that is buffered per connection in each direction, besides the messages themselves.
@@ -61,6 +62,7 @@ pub struct Readiness {
 pub struct HttpFront {
     pub(super) endpoint: Arc<dyn Endpoint>,
     pub(super) sessions: Arc<Sessions>,
+    pub(super) streams: Streams,
     /// Calls, and whatever else must not be dropped with the connection that it came on.
     pub(super) tasks: TaskTracker,
     /// Cancelled when shutdown begins: ends what would last as long as its client likes.
@@ -90,6 +92,7 @@ impl HttpFront {
         HttpFront {
             endpoint,
             sessions: Arc::default(),
+            streams: Streams::default(),
             tasks: TaskTracker::new(),
             ending: CancellationToken::new(),
             load: Arc::default(),

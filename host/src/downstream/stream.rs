@@ -455,7 +455,7 @@ fn written(event: &Event, ids: Option<&EventIds>) -> Bytes {
 }
 
 /// Between three quarters of it and all of it, so that many streams do not speak at once.
-fn jittered(period: Duration) -> Duration {
+pub(super) fn jittered(period: Duration) -> Duration {
     let mut byte = [0];
     // Without randomness there is no jitter, and nothing else is lost.
     let _ = getrandom::fill(&mut byte);

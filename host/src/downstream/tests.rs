@@ -10,4 +10,5 @@ mod pipes;
 mod requests;
 mod resumption;
 mod sessions;
+mod sse;
 mod streams;

@@ -2,6 +2,7 @@
 
 mod client;
 mod error;
+mod http_sse;
 mod stream;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,12 +20,14 @@ use tokio_util::task::TaskTracker;
 
 use super::inbox::Inbox;
 use super::wire::{Departure, Head, Origin, Parcel, Wire, lock};
-use super::{ExchangeDraft, Outgoing, UpstreamError};
+use super::{ExchangeDraft, Outgoing, UpstreamError, address};
 use crate::config::Server;
 use crate::jsonrpc::{Kind, Limits, Message, Source};
+use crate::net::cause;
 use crate::protocol::{headers as names, versions};
 pub(super) use client::{HttpClient, client};
-use client::{Incomplete, Tracked, cause, empty, excerpt, whole};
+use client::{Incomplete, Tracked, empty, excerpt, whole};
+pub(super) use http_sse::HttpSse;
 
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
@@ -61,10 +64,11 @@ pub(super) struct Http(Arc<Inner>);
 
 struct Inner {
     server: Arc<str>,
-    uri: Uri,
-    url: Arc<str>,
+    target: Target,
     /// Without its query, which may hold a key.
     shown: String,
+    /// What should be there, in words.
+    kind: &'static str,
     configured: HeaderMap,
     client: HttpClient,
     limits: Limits,
@@ -93,40 +97,34 @@ struct Exchange<'a> {
     departure: Option<Arc<Departure>>,
     outgoing: &'a Arc<dyn Outgoing>,
     last_event: Option<&'a str>,
+    /// Where to, if not to the server's URL.
+    to: Option<&'a Target>,
     /// What the era wants.
     headers: HeaderMap,
 }
 
+/// What the way to a server is made of.
+pub(super) struct Parts<'a> {
+    pub(super) server: &'a Arc<str>,
+    pub(super) config: &'a Server,
+    pub(super) client: HttpClient,
+    pub(super) limits: Limits,
+    /// For exchanges that belong to no call.
+    pub(super) outgoing: &'a Arc<dyn Outgoing>,
+    pub(super) stop: CancellationToken,
+    pub(super) tracker: &'a TaskTracker,
+}
+
+/// Where one exchange goes.
+struct Target {
+    uri: Uri,
+    url: Arc<str>,
+}
+
 impl Http {
     /// Checks the address; connects to nothing yet.
-    pub(super) fn new(
-        server: &Arc<str>,
-        config: &Server,
-        client: HttpClient,
-        limits: Limits,
-        outgoing: Arc<dyn Outgoing>,
-        stop: CancellationToken,
-        tracker: &TaskTracker,
-    ) -> Result<Http, UpstreamError> {
-        let unusable = |reason| UpstreamError::Unreachable { server: Arc::clone(server), reason };
-        let (uri, shown) = error::address(config.url.as_deref().unwrap_or_default()).map_err(unusable)?;
-        let configured = error::headers(&config.headers).map_err(unusable)?;
-        Ok(Http(Arc::new(Inner {
-            server: Arc::clone(server),
-            url: uri.to_string().into(),
-            uri,
-            shown,
-            configured,
-            client,
-            limits,
-            outgoing,
-            session: Mutex::default(),
-            inbox: OnceLock::new(),
-            stop,
-            closed: AtomicBool::new(false),
-            tracker: tracker.clone(),
-            runtime: Handle::current(),
-        })))
+    pub(super) fn new(parts: Parts<'_>) -> Result<Http, UpstreamError> {
+        Inner::new(parts, "Streamable HTTP").map(|inner| Http(Arc::new(inner)))
     }
 
     /// Whom to tell that the session is over.
@@ -208,22 +206,47 @@ impl<'a> Exchange<'a> {
             departure: None,
             outgoing,
             last_event: None,
+            to: None,
             headers: HeaderMap::new(),
         }
     }
 }
 
 impl Inner {
+    fn new(parts: Parts<'_>, kind: &'static str) -> Result<Inner, UpstreamError> {
+        let Parts { server, config, client, limits, outgoing, stop, tracker } = parts;
+        let unusable = |reason| UpstreamError::Unreachable { server: Arc::clone(server), reason };
+        let url = config.url.as_deref().unwrap_or_default();
+        let (uri, shown) = address::parse(url, &["http", "https"]).map_err(unusable)?;
+        Ok(Inner {
+            server: Arc::clone(server),
+            target: Target { url: uri.to_string().into(), uri },
+            shown,
+            kind,
+            configured: address::headers(&config.headers).map_err(unusable)?,
+            client,
+            limits,
+            outgoing: Arc::clone(outgoing),
+            session: Mutex::default(),
+            inbox: OnceLock::new(),
+            stop,
+            closed: AtomicBool::new(false),
+            tracker: tracker.clone(),
+            runtime: Handle::current(),
+        })
+    }
+
     /// Makes one exchange, up to the head of its answer.
     async fn exchange(&self, exchange: Exchange<'_>) -> Result<Response<Incoming>, UpstreamError> {
-        let Exchange { method, purpose, body, departure, outgoing, last_event, headers: of_era } = exchange;
+        let Exchange { method, purpose, body, departure, outgoing, last_event, to, headers: of_era } =
+            exchange;
+        let to = to.unwrap_or(&self.target);
         let name = match method {
             Method::GET => "GET",
             Method::DELETE => "DELETE",
             _ => "POST",
         };
-        let draft =
-            ExchangeDraft { purpose, method: name, url: Arc::clone(&self.url), message: body.clone() };
+        let draft = ExchangeDraft { purpose, method: name, url: Arc::clone(&to.url), message: body.clone() };
         let set = outgoing.exchange(draft).await;
         let set =
             set.map_err(|rejection| UpstreamError::Refused { server: Arc::clone(&self.server), rejection })?;
@@ -250,7 +273,7 @@ impl Inner {
         let body = body.map_or_else(empty, |bytes| Tracked::new(bytes, departure.clone()));
         let mut request = Request::new(body);
         *request.method_mut() = method;
-        *request.uri_mut() = self.uri.clone();
+        *request.uri_mut() = to.uri.clone();
         *request.headers_mut() = headers;
         self.client.request(request).await.map_err(|error| {
             let left = departure.is_none_or(|departure| departure.left());
@@ -344,7 +367,7 @@ fn strip_mirrors(headers: &mut HeaderMap) {
 }
 
 /// Puts `more` in place of what `headers` has under the same names.
-fn put_all(headers: &mut HeaderMap, more: HeaderMap) {
+pub(super) fn put_all(headers: &mut HeaderMap, more: HeaderMap) {
     let mut current = None;
     for (name, value) in more {
         match (name, &current) {

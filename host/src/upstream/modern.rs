@@ -75,13 +75,10 @@ pub(super) async fn open(
     wire.established(None, version);
     let line = Arc::new(Line { inbox: Arc::clone(&inbox), wire: Arc::clone(&wire), gate });
     let deadline = Instant::now() + patience;
-    let own = Own {
-        purpose: "probe",
-        downlink: None,
-        outgoing: Arc::clone(&outgoing),
-        headers: mirror::of(&probe(), None),
-    };
-    let asked = line.ask(probe(), own, &CancellationToken::new(), Clock::new(deadline, deadline)).await;
+    let mut asked = ask(&line, &outgoing, deadline).await;
+    if asked.as_ref().is_ok_and(|reply| refuses_what_it_speaks(&reply.message)) {
+        asked = ask(&line, &outgoing, deadline).await;
+    }
     let reply = match asked {
         Ok(reply) => reply,
         Err(UpstreamError::NotServed { status, .. }) if (400..500).contains(&status) => {
@@ -111,6 +108,28 @@ pub(super) async fn open(
     }
 }
 
+async fn ask(line: &Line, outgoing: &Arc<dyn Outgoing>, deadline: Instant) -> Result<Reply, UpstreamError> {
+    let own = Own {
+        purpose: "probe",
+        downlink: None,
+        outgoing: Arc::clone(outgoing),
+        headers: mirror::of(&probe(), None),
+    };
+    line.ask(probe(), own, &CancellationToken::new(), Clock::new(deadline, deadline)).await
+}
+
+/// Whether a server refused the revision it was asked in and named the same one as spoken: it is taken at
+/// its word, once (2026-07-28, versioning: choose from `data.supported` and ask again).
+fn refuses_what_it_speaks(answer: &Message) -> bool {
+    let code = errors::UNSUPPORTED_VERSION.to_string();
+    answer.error_member("code") == Some(code.as_bytes()) && speaks_modern(&supported(answer))
+}
+
+/// The revisions that an error -32022 names.
+fn supported(answer: &Message) -> Vec<String> {
+    texts(answer.error_member("data").and_then(|data| jsonrpc::get(data, "/supported")))
+}
+
 enum Verdict {
     /// With the result of `server/discover`.
     Modern(Bytes),
@@ -134,8 +153,7 @@ fn judge(answer: &Message) -> Verdict {
     let code = answer.error_member("code").and_then(|raw| std::str::from_utf8(raw).ok()?.parse().ok());
     match code {
         Some(errors::UNSUPPORTED_VERSION) => {
-            let data = answer.error_member("data");
-            let speaks = texts(data.and_then(|data| jsonrpc::get(data, "/supported")));
+            let speaks = supported(answer);
             if speaks.iter().any(|version| versions::legacy(version).is_some()) && !speaks_modern(&speaks) {
                 return Verdict::Legacy(speaks);
             }

@@ -1,5 +1,7 @@
 //! All connections: at most one per server and owner, shared while anybody holds it.
 
+mod wires;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -13,15 +15,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::backoff::Backoff;
-use super::command::Command;
 use super::gate::Gate;
-use super::http::{Http, HttpClient, client};
+use super::http::{HttpClient, client};
 use super::hub::Hub;
 use super::inbox::Inbox;
-use super::wire::{Wire, lock};
-use super::{Connection, Hello, Lease, Outgoing, Owner, UpstreamError, legacy, modern, stdio};
+use super::route::{Over, Route};
+use super::wire::lock;
+use super::{Connection, Hello, Lease, Outgoing, Owner, UpstreamError, legacy, modern};
 use crate::config::{Config, Server};
 use crate::jsonrpc::Limits;
+use crate::net::{self, Connector};
 use crate::protocol::versions;
 
 /// A server that may be tried again this soon is waited for instead of refused.
@@ -41,7 +44,7 @@ struct Pool {
     limits: Limits,
     servers: BTreeMap<Arc<str>, Arc<Upstream>>,
     children: Arc<Semaphore>,
-    client: OnceLock<HttpClient>,
+    network: OnceLock<(Connector, HttpClient)>,
     slots: Mutex<HashMap<Key, Arc<Slot>>>,
     /// Everything that has to end before the process may.
     tracker: TaskTracker,
@@ -57,6 +60,7 @@ struct Upstream {
     gate: Arc<Gate>,
     children: Arc<Semaphore>,
     backoff: Mutex<Backoff>,
+    route: Route,
     /// Until when the server is taken for one of the legacy era without being asked again, and what it
     /// speaks. A server that was upgraded still answers as before, so the verdict must end.
     verdict: Mutex<Option<(Instant, Vec<String>)>>,
@@ -68,7 +72,7 @@ impl Upstream {
     }
 }
 
-type Opened = Result<Arc<dyn Connection>, UpstreamError>;
+type Opened = Result<(Arc<dyn Connection>, Over), UpstreamError>;
 
 /// One connection: being opened, open, or over.
 struct Slot {
@@ -95,6 +99,7 @@ impl Upstreams {
                 )),
                 children: Arc::new(Semaphore::new(limits.children_per_server as usize)),
                 backoff: Mutex::default(),
+                route: Route::new(server, Duration::from_secs(limits.verdict_seconds)),
                 verdict: Mutex::default(),
             };
             (name, Arc::new(upstream))
@@ -108,7 +113,7 @@ impl Upstreams {
                 members: limits.message_members,
                 number_bytes: NUMBER_BYTES,
             },
-            client: OnceLock::new(),
+            network: OnceLock::new(),
             slots: Mutex::default(),
             tracker: TaskTracker::new(),
             shutdown: CancellationToken::new(),
@@ -121,8 +126,8 @@ impl Upstreams {
     /// the same attempt. Dropping the future gives up one's part in it.
     pub async fn connect(&self, hello: Hello) -> Result<Lease, UpstreamError> {
         let hold = self.pool.join(hello)?;
-        let connection = hold.slot.opened.clone().await?;
-        Ok(Lease { connection, _release: Box::new(hold) })
+        let (connection, over) = hold.slot.opened.clone().await?;
+        Ok(Lease { connection, transport: over.name(), _release: Box::new(hold) })
     }
 
     /// Ends all connections; children get their grace period. Waits for them.
@@ -200,21 +205,22 @@ impl Pool {
         Arc::new(Slot { key, hub, stop, users: Mutex::new(0), opened: opened.boxed().shared() })
     }
 
-    fn client(&self) -> Result<HttpClient, String> {
-        if let Some(client) = self.client.get() {
-            return Ok(client.clone());
+    fn network(&self) -> Result<(Connector, HttpClient), String> {
+        if let Some(network) = self.network.get() {
+            return Ok(network.clone());
         }
         let limits = &self.config.limits;
-        let made = client(Duration::from_secs(limits.connect_seconds), limits.header_bytes);
-        let made = made.map_err(|error| format!("TLS cannot be used: {error}"))?;
-        Ok(self.client.get_or_init(|| made).clone())
+        let connector = net::connector(Duration::from_secs(limits.connect_seconds));
+        let connector = connector.map_err(|error| format!("TLS cannot be used: {error}"))?;
+        let client = client(connector.clone(), limits.header_bytes);
+        Ok(self.network.get_or_init(|| (connector, client)).clone())
     }
 }
 
 impl Slot {
     fn is_over(&self) -> bool {
         match self.opened.peek() {
-            Some(Ok(connection)) => connection.closed().is_some(),
+            Some(Ok((connection, _))) => connection.closed().is_some(),
             Some(Err(_)) => true,
             None => self.stop.is_cancelled(),
         }
@@ -269,7 +275,7 @@ impl Attempt {
             opened = self.open() => opened,
             () = self.stop.cancelled() => return Err(gave_up()),
         };
-        let (connection, inbox) = match opened {
+        let (connection, inbox, over) = match opened {
             Ok(opened) => opened,
             Err(error) => {
                 self.stop.cancel();
@@ -290,7 +296,7 @@ impl Attempt {
         };
         let pool = Arc::clone(&self.pool);
         pool.tracker.spawn(self.watch(Arc::clone(&connection), inbox));
-        Ok(connection)
+        Ok((connection, over))
     }
 
     /// Closes the connection when nobody holds it, and remembers if it ended of itself.
@@ -331,37 +337,32 @@ impl Attempt {
         }
     }
 
-    async fn open(&self) -> Result<(Arc<dyn Connection>, Arc<Inbox>), UpstreamError> {
-        let Attempt { pool, upstream, key: (server, owner, _), params, outgoing, hub, stop } = self;
-        if params.is_none()
-            && let Some(speaks) = upstream.legacy_only(Instant::now())
-        {
+    /// Tries the transports that may lead there, one after the other.
+    async fn open(&self) -> Result<(Arc<dyn Connection>, Arc<Inbox>, Over), UpstreamError> {
+        let Attempt { upstream, key: (server, ..), params, .. } = self;
+        let modern = params.is_none();
+        let legacy = upstream.legacy_only(Instant::now()).filter(|_| modern);
+        if let Some(speaks) = legacy {
             return Err(UpstreamError::OtherEra { server: Arc::clone(server), speaks });
         }
+        let mut attempts = upstream.route.attempts(modern, Instant::now());
+        while let Some(over) = attempts.next() {
+            match self.open_over(over).await {
+                Ok((connection, inbox)) => {
+                    attempts.worked(over, Instant::now());
+                    return Ok((connection, inbox, over));
+                }
+                Err(error) => attempts.failed(over, error)?,
+            }
+        }
+        let speaks = versions::LEGACY.map(str::to_owned).to_vec();
+        Err(UpstreamError::OtherEra { server: Arc::clone(server), speaks })
+    }
+
+    async fn open_over(&self, over: Over) -> Result<(Arc<dyn Connection>, Arc<Inbox>), UpstreamError> {
+        let Attempt { pool, upstream, params, outgoing, .. } = self;
         let limits = &pool.config.limits;
-        let stop = stop.child_token();
-        let question_time = Duration::from_secs(limits.call_seconds);
-        let inbox = |wire: Arc<dyn Wire>| {
-            let (server, owner) = (Arc::clone(server), owner.clone());
-            Inbox::new(server, owner, Arc::clone(hub), wire, Arc::clone(outgoing), question_time)
-        };
-        let (wire, inbox): (Arc<dyn Wire>, _) = if upstream.config.command.is_some() {
-            let started = self.start_child(stop).await?;
-            let wire = Arc::clone(&started.wire);
-            let inbox = inbox(Arc::clone(&wire) as Arc<dyn Wire>);
-            started.attach(&inbox, &pool.tracker);
-            (wire, inbox)
-        } else {
-            let unusable = |reason| UpstreamError::Unreachable { server: Arc::clone(server), reason };
-            let client = pool.client().map_err(unusable)?;
-            let outgoing = Arc::clone(outgoing);
-            let http =
-                Http::new(server, &upstream.config, client, pool.limits, outgoing, stop, &pool.tracker)?;
-            let http = Arc::new(http);
-            let inbox = inbox(Arc::clone(&http) as Arc<dyn Wire>);
-            http.attach(&inbox);
-            (http, inbox)
-        };
+        let (wire, inbox) = self.wire(over).await?;
         // A start may take longer than a call: the first one of a package runner is a download.
         let seconds = upstream.config.timeout_seconds.unwrap_or(0).max(limits.call_seconds);
         let patience = Duration::from_secs(seconds);
@@ -381,12 +382,12 @@ impl Attempt {
             .map(|session| Arc::new(session) as Arc<dyn Connection>),
             None => {
                 let parts = modern::Parts { inbox: Arc::clone(&inbox), wire, gate, outgoing };
-                self.open_modern(parts, patience).await
+                self.open_modern(parts, patience, over.is_pipe()).await
             }
         };
         let connection = opened.map_err(|error| match error {
             // It never came to a call: what ended is the start.
-            UpstreamError::Gone { server, reason, .. } if upstream.config.command.is_some() => {
+            UpstreamError::Gone { server, reason, .. } if over == Over::Stdio => {
                 UpstreamError::NotStarted { server, reason: format!("it {reason}") }
             }
             error => error,
@@ -398,9 +399,9 @@ impl Attempt {
         &self,
         parts: modern::Parts,
         patience: Duration,
+        pipe: bool,
     ) -> Result<Arc<dyn Connection>, UpstreamError> {
         let Attempt { pool, upstream, key: (server, ..), .. } = self;
-        let pipe = upstream.config.command.is_some();
         let patience = if pipe { Duration::from_secs(pool.config.limits.probe_seconds) } else { patience };
         let speaks = match modern::open(parts, patience, pipe).await? {
             modern::Probed::Modern(connection) => return Ok(Arc::new(connection)),
@@ -415,19 +416,6 @@ impl Attempt {
             }
         };
         Err(UpstreamError::OtherEra { server: Arc::clone(server), speaks })
-    }
-
-    async fn start_child(&self, stop: CancellationToken) -> Result<stdio::Started, UpstreamError> {
-        let Attempt { pool, upstream, key: (server, ..), .. } = self;
-        let busy = |limit| UpstreamError::Busy { server: Arc::clone(server), limit };
-        let of_server = Arc::clone(&upstream.children).try_acquire_owned();
-        let of_server = of_server.map_err(|_| busy("limits.children_per_server"))?;
-        let of_all = Arc::clone(&pool.children).try_acquire_owned().map_err(|_| busy("limits.children"))?;
-        let command = Command::resolve(&upstream.config, |key| std::env::var_os(key));
-        let command =
-            command.map_err(|reason| UpstreamError::NotStarted { server: Arc::clone(server), reason })?;
-        let kept = (of_server, of_all);
-        stdio::start(server, command, pool.limits, stop, &pool.tracker, kept).await
     }
 }
 

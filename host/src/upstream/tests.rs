@@ -8,3 +8,4 @@ mod server;
 mod stdio;
 mod support;
 mod web;
+mod websocket;

@@ -10,7 +10,7 @@ use super::support::child::Watched;
 use super::support::client::full;
 use super::support::gate::lockgate;
 use super::support::peer::Peer;
-use super::{Running, fixture, pid_of, refused};
+use super::{Running, Stream, fixture, pid_of, refused};
 
 /// A client that started Lockgate itself, as desktop clients do.
 struct Pipe {
@@ -123,6 +123,10 @@ fn row_b2_ids_progress_and_cancellation_never_cross_clients_over_one_connection(
     let pids: Vec<u32> = clients.iter_mut().map(pid_of).collect();
     assert!(pids.iter().all(|pid| *pid == pids[0]), "one connection for all: {pids:?}");
 
+    let (mut stream, _) = Stream::open(front.address, "/sse");
+    let said = stream.call(1, "whoami", json!({}));
+    assert_eq!(said["result"]["structuredContent"]["pid"], pids[0], "clients of HTTP+SSE as well");
+
     // Everybody says the same id and the same token at once, and gets what is theirs.
     std::thread::scope(|scope| {
         for (number, client) in clients.iter_mut().enumerate() {
@@ -145,6 +149,9 @@ fn row_b2_ids_progress_and_cancellation_never_cross_clients_over_one_connection(
             });
         }
     });
+
+    let said = stream.call(1, "echo", json!({ "canary": "canary-sse" }));
+    assert_eq!(said["result"]["structuredContent"]["canary"], "canary-sse");
 
     // Two calls with the same id wait for the same thing; one is cancelled, and the other one is not.
     let [first, second, third, ..] = clients.as_mut_slice() else { panic!() };

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::support::child::Watched;
 use super::support::gate::lockgate;
-use super::{Running, fixture, gone, pid_of, refused};
+use super::{Running, Stream, fixture, gone, pid_of, refused};
 
 #[test]
 fn wrap_leads_to_a_call_with_one_command_and_no_file() {
@@ -24,6 +24,7 @@ fn wrap_leads_to_a_call_with_one_command_and_no_file() {
     assert_eq!(lines[0], format!("lockgate {} on http://{address}", env!("CARGO_PKG_VERSION")));
     let place = format!("  http://{address}/mcp  fixture-server (stdio: fixture-server --name fx)");
     assert!(lines.contains(&&*place), "{said}");
+    assert!(lines.contains(&&*format!("  http://{address}/sse  the same for clients of HTTP+SSE")), "{said}");
     assert_eq!(lines[lines.len() - 2..], ["  filters: none", "ready"]);
     assert!(lines.len() <= 5, "{said}");
 
@@ -35,6 +36,10 @@ fn wrap_leads_to_a_call_with_one_command_and_no_file() {
     );
     assert_eq!((answer.text(), answer.before.len()), ("4 told", 4));
     assert!(client.tools().contains(&"echo".to_owned()), "no prefix");
+
+    let (mut stream, initialized) = Stream::open(address, "/sse");
+    assert_eq!(initialized["serverInfo"]["name"], "fx");
+    assert_eq!(stream.call(1, "echo", json!({ "a": 1 }))["result"]["structuredContent"]["a"], 1);
 
     running.process.terminate();
     assert_eq!(running.process.wait().code(), Some(0));

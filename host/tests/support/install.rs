@@ -52,6 +52,7 @@ pub fn conformance() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
         let folder = npm("conformance-node", "conformance");
+        beside(&folder, "conformance", &["client.mjs"]);
         let fixture: Vec<_> = std::fs::read_dir(sources().join("conformance/fixture")).unwrap().collect();
         let names = fixture.iter().map(|file| file.as_ref().unwrap().file_name().into_string().unwrap());
         let names: Vec<_> = names.map(|name| format!("fixture/{name}")).collect();

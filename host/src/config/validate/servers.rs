@@ -53,7 +53,7 @@ impl Check<'_> {
             (None, None) => self.error(
                 path,
                 format!("{quoted_name} has neither `command` nor `url`"),
-                "give `command` for a program to start, or `url` for a Streamable HTTP server",
+                "give `command` for a program to start, or `url` for a server on the network",
             ),
             (Some(_), Some(_)) => self.error(
                 &path.key("url"),
@@ -84,10 +84,10 @@ impl Check<'_> {
                         "remove them",
                     );
                 }
-                if server.transport == Transport::HttpOnly {
+                if !matches!(server.transport, Transport::Auto | Transport::Stdio) {
                     self.error(
                         &path.key("transport"),
-                        format!("{quoted_name}: `transport: http-only` needs a `url`"),
+                        format!("{quoted_name}: this `transport` needs a `url`"),
                         "remove `transport`",
                     );
                 }
@@ -116,11 +116,13 @@ impl Check<'_> {
         // The value is not shown: a variable may have put a secret into it.
         match url::Url::parse(url) {
             Err(reason) => self.error(&at, format!("{quoted_name}: `url` is malformed: {reason}"), example),
-            Ok(url) if !["http", "https"].contains(&url.scheme()) => {
+            Ok(url) if !["http", "https", "ws", "wss"].contains(&url.scheme()) => {
                 let scheme = url.scheme();
                 self.error(
                     &at,
-                    format!("{quoted_name}: `url` has the scheme `{scheme}`; only http and https are spoken"),
+                    format!(
+                        "{quoted_name}: `url` has the scheme `{scheme}`; http, https, ws and wss are spoken"
+                    ),
                     example,
                 );
             }
@@ -147,13 +149,8 @@ impl Check<'_> {
                 self.error(&path.key(key), format!("{quoted_name}: `{key}` needs a `command`"), "remove it");
             }
         }
-        if server.transport == Transport::Stdio {
-            self.error(
-                &path.key("transport"),
-                format!("{quoted_name}: `transport: stdio` needs a `command`"),
-                "remove `transport`",
-            );
-        }
+        let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme).to_ascii_lowercase();
+        self.transport_of(path, quoted_name, server, &scheme);
         for (header, value) in &server.headers {
             let at = path.key("headers").key(header);
             if http::HeaderName::try_from(header.as_str()).is_err() {
@@ -176,6 +173,20 @@ impl Check<'_> {
                 );
             }
         }
+    }
+
+    /// A transport and a scheme that do not go together.
+    fn transport_of(&mut self, path: &KeyPath, quoted_name: &str, server: &Server, scheme: &str) {
+        let socket = matches!(scheme, "ws" | "wss");
+        let needs = match server.transport {
+            Transport::Auto => return,
+            Transport::Stdio => "`transport: stdio` needs a `command`",
+            Transport::Websocket if socket => return,
+            Transport::Websocket => "`transport: websocket` needs a `url` with ws:// or wss://",
+            _ if socket => "a `url` with ws:// or wss:// is reached over a WebSocket only",
+            _ => return,
+        };
+        self.error(&path.key("transport"), format!("{quoted_name}: {needs}"), "remove `transport`");
     }
 }
 
@@ -220,4 +231,5 @@ fn is_transport_header(name: &str) -> bool {
             "last-event-id",
         ]
         .contains(&name.as_str())
+        || name.starts_with("sec-websocket-")
 }

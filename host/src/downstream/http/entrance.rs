@@ -18,13 +18,28 @@ pub struct Entrance {
 pub enum Door {
     /// Streamable HTTP, all revisions: `/{server}/mcp`, or `/{server}/stream` for those used to that.
     Mcp,
+    /// The stream of HTTP+SSE (2024-11-05): `/{server}/sse`.
+    Sse,
+    /// Where clients of HTTP+SSE post to: `/{server}/message`.
+    Message,
 }
 
 impl Door {
     fn named(name: &str) -> Option<Door> {
         match name {
             "mcp" | "stream" => Some(Door::Mcp),
+            "sse" => Some(Door::Sse),
+            "message" => Some(Door::Message),
             _ => None,
+        }
+    }
+
+    /// The HTTP methods that it takes, as `Allow` lists them.
+    pub(super) fn methods(self) -> &'static str {
+        match self {
+            Door::Mcp => "POST, GET, DELETE",
+            Door::Sse => "GET",
+            Door::Message => "POST",
         }
     }
 }
@@ -41,16 +56,23 @@ pub(super) fn find(path: &str, config: &Config, bare: Option<&Arc<str>>) -> Resu
     };
     let Some((name, door)) = found else {
         return Err(match bare {
-            Some(_) => "nothing is served here; the MCP server is at `/mcp`",
-            None => "nothing is served here; MCP servers are at `/{server}/mcp`",
+            Some(_) => "nothing is served here; the MCP server is at `/mcp` and `/sse`",
+            None => "nothing is served here; MCP servers are at `/{server}/mcp` and `/{server}/sse`",
         });
     };
     if name == MERGED && segments.len() == 1 {
         return Ok(Entrance { server: MERGED.into(), door });
     }
-    match config.servers.get_key_value(name) {
-        Some((name, server)) if !server.disabled => Ok(Entrance { server: name.as_str().into(), door }),
-        _ => Err("no server of that name is served here"),
+    let served = |name: &str| {
+        let (name, server) = config.servers.get_key_value(name).filter(|(_, server)| !server.disabled)?;
+        Some((Arc::from(name.as_str()), server.url_segment.is_some()))
+    };
+    // A server that was made of a command is at its command's URL only.
+    let named = served(name).filter(|(_, by_url)| !by_url);
+    let found = named.or_else(|| served(&config.command_urls.server(name)?));
+    match found {
+        Some((server, _)) => Ok(Entrance { server, door }),
+        None => Err("no server of that name is served here"),
     }
 }
 
@@ -69,6 +91,10 @@ mod tests {
             ("/notes/mcp", false, Some(Door::Mcp)),
             ("/notes/mcp", true, Some(Door::Mcp)),
             ("/notes/stream", false, Some(Door::Mcp)),
+            ("/notes/sse", false, Some(Door::Sse)),
+            ("/notes/message", false, Some(Door::Message)),
+            ("/sse", true, Some(Door::Sse)),
+            ("/message", true, Some(Door::Message)),
             ("/mcp", true, Some(Door::Mcp)),
             ("/stream", true, Some(Door::Mcp)),
             ("/off/mcp", false, None),
@@ -89,6 +115,9 @@ mod tests {
             assert_eq!(entrance.ok(), expected, "{path}");
         }
         let all = Entrance { server: MERGED.into(), door: Door::Mcp };
-        assert_eq!(find("/mcp", &config, None), Ok(all));
+        assert_eq!(find("/mcp", &config, None), Ok(all.clone()));
+        for (path, door) in [("/sse", Door::Sse), ("/message", Door::Message)] {
+            assert_eq!(find(path, &config, None), Ok(Entrance { door, ..all.clone() }), "{path}");
+        }
     }
 }

@@ -11,6 +11,7 @@ use tokio_util::sync::DropGuard;
 
 use super::body::Unread;
 use super::pace::Busy;
+use crate::downstream::sse::StreamBody;
 use crate::downstream::stream::{Cut, EventBody};
 use crate::gateway::Refusal;
 use crate::jsonrpc::Message;
@@ -32,6 +33,7 @@ enum Content {
     /// All of it (nothing, once sent).
     Whole(Bytes),
     Events(Box<EventBody>),
+    Stream(Box<StreamBody>),
 }
 
 impl ReplyBody {
@@ -55,6 +57,7 @@ impl Body for ReplyBody {
             Content::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Content::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Content::Events(events) => Pin::new(events).poll_frame(cx),
+            Content::Stream(stream) => Pin::new(stream).poll_frame(cx).map_err(|never| match never {}),
         }
     }
 
@@ -65,7 +68,7 @@ impl Body for ReplyBody {
     fn size_hint(&self) -> SizeHint {
         match &self.content {
             Content::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Content::Events(_) => SizeHint::default(),
+            Content::Events(_) | Content::Stream(_) => SizeHint::default(),
         }
     }
 }
@@ -123,9 +126,24 @@ pub fn unauthenticated(refusal: &Refusal) -> Reply {
     reply
 }
 
-/// An event stream. Never compressed, never buffered on the way.
+/// A message was taken; its answer comes elsewhere.
+pub fn accepted() -> Reply {
+    let text = Bytes::from_static(b"Accepted");
+    reply(StatusCode::ACCEPTED, Some("text/plain"), "no-store", Content::Whole(text))
+}
+
+/// An event stream of one request or session of Streamable HTTP.
 pub fn events(body: EventBody) -> Reply {
-    let body = Content::Events(Box::new(body));
+    event_stream(Content::Events(Box::new(body)))
+}
+
+/// The event stream of an HTTP+SSE session.
+pub fn stream(body: StreamBody) -> Reply {
+    event_stream(Content::Stream(Box::new(body)))
+}
+
+/// Never compressed, never buffered on the way.
+fn event_stream(body: Content) -> Reply {
     let mut reply =
         reply(StatusCode::OK, Some("text/event-stream"), "no-cache, no-store, no-transform", body);
     reply.headers_mut().insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));

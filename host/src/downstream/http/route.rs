@@ -7,12 +7,12 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Method, Request, StatusCode};
 use hyper::body::Incoming;
 
-use super::entrance::{self, Entrance};
+use super::entrance::{self, Door, Entrance};
 use super::{Accepts, Connection, HttpFront, Reply, body, guard, head, reply};
 use crate::config::MERGED;
 use crate::downstream::era::{self, Era};
 use crate::downstream::legacy::{self, Posted, Visitor};
-use crate::downstream::modern;
+use crate::downstream::{modern, sse};
 use crate::filter::RequestHead;
 use crate::jsonrpc::{Limits, Message, Source, is_array};
 use crate::protocol::{headers, meta, versions};
@@ -44,15 +44,22 @@ impl HttpFront {
         if let Some(health) = self.health(path, &head.method) {
             return Ok(health);
         }
-        let Entrance { server, .. } = entrance::find(path, &config, self.bare.as_ref())
+        let Entrance { server, door } = entrance::find(path, &config, self.bare.as_ref())
             .map_err(|text| reply::refuse(StatusCode::NOT_FOUND, text))?;
+        if !door.methods().split(", ").any(|method| method == head.method.as_str()) {
+            return Err(reply::wrong_method(door.methods()).into());
+        }
         const UNACCEPTABLE: &str = "`Accept` must list `application/json` and `text/event-stream`";
         let unacceptable = || reply::refuse(StatusCode::NOT_ACCEPTABLE, UNACCEPTABLE);
         let accepts = match head.method {
             Method::POST => {
                 head::check_content(&head.headers)
                     .map_err(|text| reply::refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, text))?;
-                head::accepts(&head.headers).ok_or_else(unacceptable)?
+                match door {
+                    // Nothing but a word comes back.
+                    Door::Message => Accepts { json: true, events: false },
+                    _ => head::accepts(&head.headers).ok_or_else(unacceptable)?,
+                }
             }
             // Whatever it takes: that era has one stream per request, and no sessions to end.
             Method::GET | Method::DELETE if names_modern(&head.headers) => {
@@ -61,8 +68,7 @@ impl HttpFront {
             Method::GET => {
                 head::accepts(&head.headers).filter(|accepts| accepts.events).ok_or_else(unacceptable)?
             }
-            Method::DELETE => Accepts { json: true, events: false },
-            _ => return Err(reply::wrong_method("POST, GET, DELETE").into()),
+            _ => Accepts { json: true, events: false },
         };
         let whole_head = RequestHead {
             method: head.method.as_str().to_owned(),
@@ -110,6 +116,12 @@ impl HttpFront {
                 // A message with an envelope says itself which revision it is written in.
                 let version = if message.meta(meta::PROTOCOL_VERSION).is_some() { None } else { version? };
                 match era::classify(&message, version.as_deref()).map_err(refused)? {
+                    Era::Legacy if door == Door::Message => {
+                        Ok(sse::post(Posted { visitor, message, share }, head.uri.query()).await)
+                    }
+                    Era::Modern { version } if door == Door::Message => {
+                        Err(refused(era::refuse_modern(&message, &version)).into())
+                    }
                     Era::Legacy => {
                         let visitor = Visitor { session: session?, ..visitor };
                         Ok(legacy::post(Posted { visitor, message, share }).await)
@@ -122,6 +134,9 @@ impl HttpFront {
             method => {
                 era::check_header(version?.as_deref())
                     .map_err(|error| reply::message(StatusCode::BAD_REQUEST, &error))?;
+                if door == Door::Sse {
+                    return Ok(sse::get(visitor, path));
+                }
                 let visitor = Visitor { session: session?, ..visitor };
                 Ok(if method == Method::GET { legacy::get(visitor) } else { legacy::delete(&visitor) })
             }

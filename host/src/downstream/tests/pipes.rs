@@ -127,10 +127,6 @@ async fn bad_lines_are_answered_and_cost_nothing_else() {
         ("noise", Value::Null),
         ("[]", Value::Null),
         (r#"{"jsonrpc":"2.0","id":8,"method":"tools/list"}"#, json!(8)),
-        (
-            r#"{"jsonrpc":"2.0","id":9,"method":"server/discover","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}"#,
-            json!(9),
-        ),
     ] {
         pipes.say(line).await;
         let error = pipes.hear().await;
@@ -148,6 +144,88 @@ async fn bad_lines_are_answered_and_cost_nothing_else() {
     assert_eq!(pipes.hear().await["error"]["code"], -32600, "twice");
     pipes.say(r#"{"jsonrpc":"2.0","method":"notifications/roots/list_changed"}"#).await;
     pipes.until("notified notifications/roots/list_changed").await;
+}
+
+/// A request of the modern era.
+fn modern(id: &str, method: &str, params: &str) -> String {
+    let meta = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},"progressToken":"p"}"#;
+    let comma = if params.is_empty() { "" } else { "," };
+    format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{{{params}{comma}{meta}}}}}"#)
+}
+
+#[tokio::test]
+async fn both_eras_are_spoken_on_one_pipe() {
+    let mut pipes = Pipes::new(1 << 16, |_| {});
+    pipes.say(&modern("\"m\"", "tools/call", r#""name":"progress""#)).await;
+    for step in 1..=3 {
+        assert_eq!(pipes.hear().await["params"]["progress"], step);
+    }
+    assert_eq!(pipes.hear().await, json!({"jsonrpc":"2.0","id":"m","result":{"steps":3}}));
+    assert_eq!(pipes.events.next().await, "join a 2026-07-28", "without a session");
+    pipes.say(&call("1", "echo")).await;
+    assert_eq!(pipes.hear().await["error"]["code"], -32600, "a legacy call still needs one");
+    pipes.say(INITIALIZE).await;
+    assert_eq!(pipes.hear().await["result"]["protocolVersion"], "2025-06-18");
+    pipes.say(&call("1", "gate")).await;
+    pipes.until("call gate").await;
+    pipes.say(&modern("2", "tools/call", r#""name":"gate""#)).await;
+    pipes.until("call gate").await;
+    pipes.say(&modern("2", "tools/list", "")).await;
+    let twice = pipes.hear().await;
+    assert_eq!((&twice["id"], &twice["error"]["code"]), (&json!(2), &json!(-32600)));
+    pipes.say(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":2}}"#).await;
+    pipes.until("cancelled gate").await;
+    pipes.shared.gate.add_permits(1);
+    assert_eq!(pipes.hear().await, json!({"jsonrpc":"2.0","id":1,"result":{"passed":true}}), "and none to 2");
+    for (request, code) in [
+        (modern("3", "tools/list", "").replace("2026-07-28", "2026-01-01"), -32022),
+        (
+            modern("4", "tools/list", "").replace(r#""io.modelcontextprotocol/clientCapabilities":{},"#, ""),
+            -32602,
+        ),
+        (modern("5", "ping", ""), -32601),
+        (modern("6", "initialize", ""), -32601),
+        (modern("7", "tools/call", r#""name":"panic""#), -32603),
+    ] {
+        pipes.say(&request).await;
+        assert_eq!(pipes.hear().await["error"]["code"], code, "{request}");
+    }
+}
+
+#[tokio::test]
+async fn a_subscription_that_ends_on_this_side_says_so_twice() {
+    let mut pipes = Pipes::new(1 << 16, |_| {});
+    pipes.say(&modern("\"s\"", "subscriptions/listen", r#""notifications":{"toolsListChanged":true}"#)).await;
+    pipes.say(&modern("2", "tools/call", r#""name":"gate""#)).await;
+    assert_eq!(pipes.hear().await["method"], "notifications/subscriptions/acknowledged");
+    pipes.until("call gate").await;
+    pipes.shutdown.cancel();
+    let result = pipes.hear().await;
+    assert_eq!(
+        (&result["id"], result["result"].is_object()),
+        (&json!("s"), true),
+        "it does not wait for calls"
+    );
+    let cancelled = pipes.hear().await;
+    assert_eq!(
+        (&cancelled["method"], &cancelled["params"]["requestId"]),
+        (&json!("notifications/cancelled"), &json!("s"))
+    );
+    pipes.shared.gate.add_permits(1);
+    assert_eq!(pipes.hear().await["result"]["passed"], true);
+    pipes.serving.await.expect("no panic");
+}
+
+#[tokio::test]
+async fn a_client_that_is_gone_has_cancelled_its_modern_requests() {
+    let mut pipes = Pipes::new(1 << 16, |_| {});
+    pipes.say(&modern("1", "tools/call", r#""name":"gate""#)).await;
+    pipes.until("call gate").await;
+    let Pipes { output, serving, events, mut input, .. } = pipes;
+    drop(output);
+    let _ = input.write_all(format!("{}\n", modern("2", "ping", "")).as_bytes()).await;
+    serving.await.expect("no panic");
+    while events.next().await != "cancelled gate" {}
 }
 
 #[tokio::test]

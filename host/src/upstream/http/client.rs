@@ -1,7 +1,5 @@
 //! The HTTP client: connections, the bytes of a request, and what an error is called.
 
-use std::error::Error;
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -10,52 +8,29 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
+use crate::net::{Connector, cause};
 use crate::upstream::wire::Departure;
 
 /// Shorter than the keep-alive of common servers (Node.js: 5 s), so that a request seldom meets a
 /// connection that is just being closed: it could not be sent again.
 const IDLE: Duration = Duration::from_secs(4);
 const IDLE_CONNECTIONS: usize = 64;
-const KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// Connections to all servers. Cheap to clone. Follows no redirects and asks for no compression.
-pub(in crate::upstream) type HttpClient = Client<HttpsConnector<HttpConnector>, Tracked>;
+pub(in crate::upstream) type HttpClient = Client<Connector, Tracked>;
 
-/// Without the system's root certificates no `https:` server is believed, but `http:` works.
-pub(in crate::upstream) fn client(
-    connect: Duration,
-    header_bytes: usize,
-) -> Result<HttpClient, rustls::Error> {
-    let mut tcp = HttpConnector::new();
-    tcp.enforce_http(false);
-    tcp.set_nodelay(true);
-    tcp.set_connect_timeout(Some(connect));
-    tcp.set_keepalive(Some(KEEPALIVE));
-    let ring = rustls::crypto::ring::default_provider;
-    let tls = match HttpsConnectorBuilder::new().with_provider_and_native_roots(ring()) {
-        Ok(tls) => tls,
-        Err(error) => {
-            tracing::warn!(target: "server", %error, "no root certificates found: https servers cannot be verified");
-            let config = rustls::ClientConfig::builder_with_provider(Arc::new(ring()))
-                .with_safe_default_protocol_versions()?
-                .with_root_certificates(rustls::RootCertStore::empty())
-                .with_no_client_auth();
-            HttpsConnectorBuilder::new().with_tls_config(config)
-        }
-    };
-    let tls = tls.https_or_http().enable_http1().wrap_connector(tcp);
-    Ok(Client::builder(TokioExecutor::new())
+/// Takes no more than `header_bytes` of an answer's head.
+pub(in crate::upstream) fn client(connector: Connector, header_bytes: usize) -> HttpClient {
+    Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(IDLE)
         .pool_max_idle_per_host(IDLE_CONNECTIONS)
         // hyper refuses less than 8 KiB.
         .http1_max_buf_size(header_bytes.max(8 << 10))
-        .build(tls))
+        .build(connector)
 }
 
 /// The body of a request. Notes when its first byte leaves, and does not leave if withdrawn.
@@ -147,30 +122,6 @@ pub(super) async fn excerpt(mut body: Incoming) -> String {
     let _ = tokio::time::timeout(Duration::from_secs(2), reading).await;
     text.truncate(CAP);
     String::from_utf8_lossy(&text).into_owned()
-}
-
-/// What an error means, without the names of the libraries it passed through.
-pub(super) fn cause(error: &(dyn Error + 'static)) -> String {
-    let mut deepest = error;
-    let mut current = Some(error);
-    while let Some(error) = current {
-        if let Some(hyper) = error.downcast_ref::<hyper::Error>()
-            && hyper.is_incomplete_message()
-        {
-            return "connection closed before the answer was complete".to_owned();
-        }
-        if let Some(io) = error.downcast_ref::<io::Error>()
-            && io.raw_os_error().is_some()
-        {
-            return io.kind().to_string();
-        }
-        deepest = error;
-        current = error.source();
-    }
-    match deepest.downcast_ref::<io::Error>() {
-        Some(io) if io.kind() == io::ErrorKind::TimedOut => "timed out".to_owned(),
-        _ => deepest.to_string(),
-    }
 }
 
 /// For requests without a body.

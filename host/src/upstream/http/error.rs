@@ -1,10 +1,9 @@
-//! What is said of a server that answers otherwise than it should, and of its address.
+//! What is said of a server that answers otherwise than it should.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use http::header::{HeaderMap, HeaderName, HeaderValue, LOCATION};
-use http::{StatusCode, Uri};
+use http::StatusCode;
+use http::header::{HeaderMap, LOCATION};
 
 use super::Inner;
 use crate::jsonrpc::Violation;
@@ -79,7 +78,7 @@ impl Inner {
         }
     }
 
-    fn refused_with(
+    pub(super) fn refused_with(
         &self,
         purpose: &'static str,
         status: StatusCode,
@@ -108,7 +107,7 @@ impl Inner {
                 "{url} answered HTTP 403: these credentials, or this origin, may not use it{said}"
             )),
             StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => self.unreachable(format!(
-                "{url} answered HTTP {code}: no Streamable HTTP server is there; check the path{said}"
+                "{url} answered HTTP {code}: no {} server is there; check the path{said}", self.kind
             )),
             _ if status.is_success() => {
                 let kind = headers.get(http::header::CONTENT_TYPE);
@@ -129,7 +128,7 @@ impl Inner {
 }
 
 /// The beginning of an error's text, if it is one that a person can read.
-fn said(text: &str) -> String {
+pub(super) fn said(text: &str) -> String {
     #[derive(serde::Deserialize)]
     struct Answer {
         error: Inside,
@@ -145,78 +144,4 @@ fn said(text: &str) -> String {
     }
     let shown: String = text.escape_debug().take(200).collect();
     format!(" (it says: {shown})")
-}
-
-/// Checks a URL; its second form is the one that may be shown.
-pub(super) fn address(url: &str) -> Result<(Uri, String), String> {
-    let base = url.split(['?', '#']).next().unwrap_or_default();
-    let shown = match (base.split_once("://"), base.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://{rest}"),
-        _ => base.to_owned(),
-    };
-    let bad = |what: &str| Err(format!("its `url` ({shown}) {what}"));
-    let without_fragment = url.split('#').next().unwrap_or_default();
-    let scheme = url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
-    if !matches!(scheme.as_deref(), Some("http" | "https")) {
-        return bad("does not begin with http:// or https://");
-    }
-    let Ok(uri) = without_fragment.parse::<Uri>() else { return bad("is no URL") };
-    match uri.authority() {
-        Some(authority) if authority.as_str().contains('@') => {
-            bad("has credentials in it; use a secret and the filter `header-inject`, or `headers`")
-        }
-        Some(authority) if !authority.host().is_empty() => Ok((uri, shown)),
-        _ => bad("names no host"),
-    }
-}
-
-/// The configured headers.
-pub(super) fn headers(configured: &BTreeMap<String, String>) -> Result<HeaderMap, String> {
-    let mut headers = HeaderMap::new();
-    for (name, value) in configured {
-        let parsed = HeaderName::try_from(name).ok().zip(HeaderValue::try_from(value).ok());
-        let Some((name, mut value)) = parsed else {
-            return Err(format!("its `headers` has an entry that cannot be sent: {name:?}"));
-        };
-        // Nobody can tell which of them are credentials.
-        value.set_sensitive(true);
-        headers.insert(name, value);
-    }
-    Ok(headers)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_that_cannot_be_used_are_named_without_their_secrets() {
-        let (uri, shown) = address("https://a.example/mcp?key=SECRET#f").unwrap();
-        assert_eq!(
-            (uri.to_string().as_str(), shown.as_str()),
-            ("https://a.example/mcp?key=SECRET", "https://a.example/mcp")
-        );
-        for (url, what) in [
-            ("ftp://a.example/", "does not begin"),
-            ("unix:///run/x", "does not begin"),
-            ("/mcp", "does not begin"),
-            ("http://", "is no URL"),
-            ("http://me:SECRET@a.example/mcp", "credentials"),
-            ("http://a b/", "is no URL"),
-        ] {
-            let error = address(url).unwrap_err();
-            assert!(error.contains(what) && !error.contains("SECRET"), "{url}: {error}");
-        }
-    }
-
-    #[test]
-    fn headers_that_cannot_be_sent_are_named_without_their_value() {
-        let one = |name: &str, value: &str| headers(&BTreeMap::from([(name.to_owned(), value.to_owned())]));
-        let good = one("Authorization", "Bearer x").unwrap();
-        assert!(good["authorization"].is_sensitive());
-        for (name, value) in [("a b", "SECRET"), ("ok", "SECRET\r\nx: y")] {
-            let error = one(name, value).unwrap_err();
-            assert!(error.contains(name) && !error.contains("SECRET"), "{error}");
-        }
-    }
 }

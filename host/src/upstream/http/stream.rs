@@ -9,8 +9,9 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
-use super::client::{cause, excerpt};
+use super::client::excerpt;
 use super::{Exchange, Inner, is};
+use crate::net::cause;
 use crate::upstream::backoff::jittered;
 use crate::upstream::inbox::Inbox;
 use crate::upstream::sse::{Event, Parser};
@@ -104,25 +105,43 @@ pub(super) async fn answer(
 pub(super) async fn listen(http: Arc<Inner>, inbox: Arc<Inbox>) {
     let listening = async {
         let mut cursor = Cursor::default();
-        let mut wait = RETRY;
+        let mut pace = Pace::default();
         loop {
             let began = Instant::now();
             if !listen_once(&http, &inbox, &mut cursor).await {
                 return;
             }
-            // By how long it lived and not by how it ended: a server that closes it politely each
-            // time must not be asked each second for ever.
-            if began.elapsed() >= HEALTHY {
-                wait = RETRY;
-            }
-            tokio::time::sleep(jittered(wait).max(cursor.retry.unwrap_or_default().min(MOST_RETRY))).await;
-            wait = (wait * 2).min(MOST_RETRY);
+            tokio::time::sleep(pace.pause(began.elapsed(), cursor.retry)).await;
         }
     };
     tokio::select! {
         () = listening => {}
         () = http.stop.cancelled() => {}
         () = inbox.ended.cancelled() => {}
+    }
+}
+
+/// How long to wait before the stream for notifications is opened again.
+struct Pace {
+    wait: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Pace {
+        Pace { wait: RETRY }
+    }
+}
+
+impl Pace {
+    /// By how long it lived and not by how it ended: a server that closes it politely each time must
+    /// not be asked each second for ever. `retry` is what the server wants at least.
+    fn pause(&mut self, lived: Duration, retry: Option<Duration>) -> Duration {
+        if lived >= HEALTHY {
+            self.wait = RETRY;
+        }
+        let pause = jittered(self.wait).max(retry.unwrap_or_default().min(MOST_RETRY));
+        self.wait = (self.wait * 2).min(MOST_RETRY);
+        pause
     }
 }
 
@@ -204,7 +223,7 @@ fn take(http: &Inner, origin: Origin, event: Event, head: Option<&Head>, inbox: 
 }
 
 /// Reads what little follows an answer, so that the connection can serve the next request.
-async fn finish(mut body: Incoming) {
+pub(super) async fn finish(mut body: Incoming) {
     const LITTLE: usize = 16 << 10;
     let reading = async {
         let mut read = 0;
@@ -216,4 +235,35 @@ async fn finish(mut body: Incoming) {
         }
     };
     let _ = tokio::time::timeout(Duration::from_secs(1), reading).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_that_is_closed_at_once_is_opened_at_most_twenty_times_in_ten_minutes() {
+        for retry in [None, Some(Duration::ZERO), Some(Duration::from_millis(10))] {
+            let (mut pace, mut clock, mut opened) = (Pace::default(), Duration::ZERO, 0);
+            while clock < Duration::from_secs(600) {
+                opened += 1;
+                clock += pace.pause(Duration::from_millis(1), retry);
+            }
+            assert!(opened <= 20, "{opened} times");
+        }
+    }
+
+    #[test]
+    fn a_stream_that_lived_is_opened_again_soon_and_a_server_may_ask_for_more_time() {
+        let mut pace = Pace::default();
+        for _ in 0..10 {
+            pace.pause(Duration::ZERO, None);
+        }
+        assert!(pace.pause(HEALTHY, None) <= RETRY * 2);
+        assert_eq!(
+            Pace::default().pause(Duration::ZERO, Some(Duration::from_secs(7))),
+            Duration::from_secs(7)
+        );
+        assert_eq!(Pace::default().pause(Duration::ZERO, Some(Duration::MAX)), MOST_RETRY);
+    }
 }

@@ -1,6 +1,8 @@
 //! Streamable HTTP: sessions, streams, and servers that answer otherwise than they should.
 
+mod http_sse;
 mod server;
+mod two_ways;
 
 use std::time::{Duration, Instant};
 

@@ -110,6 +110,22 @@ async fn servers_of_the_legacy_era_are_told_apart_and_remembered() {
 }
 
 #[tokio::test]
+async fn a_server_that_refuses_what_it_says_it_speaks_is_asked_once_more() {
+    let refusal = r#"{"jsonrpc":"2.0","id":%d,"error":{"code":-32022,"message":"?","data":{"supported":["2026-07-28"]}}}\n"#;
+    let result = r#"{"jsonrpc":"2.0","id":%d,"result":{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":{}}}\n"#;
+    let answers = |second: &str| {
+        shell(&format!("read line; printf '{refusal}' 1; read line; printf '{second}' 2; cat >/dev/null"))
+    };
+    let (client, _heard) = Client::new("c");
+    let all = upstreams(config(answers(result)));
+    let lease = soon(all.connect(modern(Owner::Shared, client.clone()))).await.unwrap();
+    assert_eq!(lease.connection.handshake().protocol_version, "2026-07-28");
+    let all = upstreams(config(answers(refusal)));
+    let error = soon(all.connect(modern(Owner::Shared, client))).await.err().unwrap();
+    assert!(matches!(error, UpstreamError::Unreachable { .. }), "but not for ever: {error}");
+}
+
+#[tokio::test]
 async fn what_all_want_is_one_subscription_and_a_gap_is_told() {
     let (client, mut heard) = Client::new("c");
     let all = upstreams(config(python(SERVER)));

@@ -29,7 +29,7 @@ struct State {
     gets: Mutex<usize>,
 }
 
-type Pipe = BufReader<TcpStream>;
+pub(super) type Pipe = BufReader<TcpStream>;
 
 impl Web {
     pub(super) async fn start() -> Web {
@@ -112,7 +112,7 @@ async fn connection(state: Arc<State>, mut pipe: Pipe) {
     }
 }
 
-async fn read(pipe: &mut Pipe) -> Option<Seen> {
+pub(super) async fn read(pipe: &mut Pipe) -> Option<Seen> {
     let mut lines = Vec::new();
     loop {
         let mut line = String::new();
@@ -137,41 +137,41 @@ async fn read(pipe: &mut Pipe) -> Option<Seen> {
     Some(Seen { method, path, headers, body: String::from_utf8(body).unwrap() })
 }
 
-async fn put(pipe: &mut Pipe, text: &str) {
+pub(super) async fn put(pipe: &mut Pipe, text: &str) {
     // A client that has gone away is part of some tests.
     let _ = pipe.write_all(text.as_bytes()).await;
     let _ = pipe.flush().await;
 }
 
-async fn full(pipe: &mut Pipe, status: &str, headers: &str, body: &str) -> bool {
+pub(super) async fn full(pipe: &mut Pipe, status: &str, headers: &str, body: &str) -> bool {
     let length = body.len();
     put(pipe, &format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n{headers}\r\n{body}")).await;
     true
 }
 
-async fn json(pipe: &mut Pipe, status: &str, body: &str) -> bool {
+pub(super) async fn json(pipe: &mut Pipe, status: &str, body: &str) -> bool {
     full(pipe, status, "Content-Type: application/json; charset=utf-8\r\nX-Server: yes\r\n", body).await
 }
 
-async fn stream(pipe: &mut Pipe) {
+pub(super) async fn stream(pipe: &mut Pipe) {
     put(pipe, "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
         .await;
 }
 
-async fn chunk(pipe: &mut Pipe, text: &str) {
+pub(super) async fn chunk(pipe: &mut Pipe, text: &str) {
     put(pipe, &format!("{:x}\r\n{text}\r\n", text.len())).await;
 }
 
-async fn event(pipe: &mut Pipe, fields: &str, data: &str) {
+pub(super) async fn event(pipe: &mut Pipe, fields: &str, data: &str) {
     chunk(pipe, &format!("{fields}data: {data}\n\n")).await;
 }
 
-async fn end(pipe: &mut Pipe) -> bool {
+pub(super) async fn end(pipe: &mut Pipe) -> bool {
     put(pipe, "0\r\n\r\n").await;
     true
 }
 
-fn progress(id: u64, n: u32) -> String {
+pub(super) fn progress(id: u64, n: u32) -> String {
     format!(
         r#"{{"jsonrpc":"2.0","method":"notifications/progress","params":{{"progressToken":{id},"progress":{n}}}}}"#
     )

@@ -1,0 +1,6 @@
+//! The way out into the network: one set of rules for every connection that Lockgate opens itself.
+
+mod connector;
+pub mod websocket;
+
+pub use connector::{Connector, cause, connector};

@@ -1,0 +1,101 @@
+//! The official TypeScript client 2.x, which speaks both eras, against the server of the conformance tests.
+
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use super::support::child::Watched;
+use super::support::{Setup, install, paths};
+use super::{node, run, text};
+
+/// Checks of `modern.mjs`.
+const CHECKS: usize = 13;
+
+fn fixture() -> String {
+    text(&install::conformance().join("fixture/main.mjs"))
+}
+
+/// The fixture over Streamable HTTP, and its URL.
+fn over_http(era: &str) -> (Watched, String) {
+    let mut command = Command::new("node");
+    command.args([&fixture(), "--era", era]).stdin(Stdio::null()).stdout(Stdio::null());
+    let process = Watched::start(&mut command);
+    let line = process.line("line with its address", |line| line.starts_with("listening on "));
+    (process, line.trim_start_matches("listening on ").to_owned())
+}
+
+/// The fixture as a child process.
+fn over_stdio(era: &str) -> Value {
+    json!({ "command": "node", "args": [fixture(), "--transport", "stdio", "--era", era] })
+}
+
+/// The suite with a client that probes (`auto`) or insists (`modern`), of which `era` must come.
+fn client(mode: &str, era: &str) -> Command {
+    let mut command = Command::new("node");
+    command.arg(node().join("modern.mjs")).args(["--mode", mode, "--era", era]);
+    command
+}
+
+/// Over Streamable HTTP on both sides.
+fn http_to_http(mode: &str, era: &str) {
+    let (_direct, direct) = over_http(era);
+    let (_server, url) = over_http(era);
+    let gate = Setup::new().with_server("fx", json!({ "url": url })).start();
+    run(&mut client(mode, era), CHECKS, &direct, &format!("http://{}/fx/mcp", gate.address));
+}
+
+/// The suite with the fixture as a child of the client for the direct half.
+fn with_child(mode: &str, era: &str) -> Command {
+    let mut suite = client(mode, era);
+    suite.args([fixture().as_str(), "--transport", "stdio", "--era", era].map(|arg| format!("--arg={arg}")));
+    suite
+}
+
+/// Over Streamable HTTP to a server over stdio.
+fn http_to_stdio(mode: &str, era: &str) {
+    let gate = Setup::new().with_server("fx", over_stdio(era)).start();
+    run(&mut with_child(mode, era), CHECKS, "stdio", &format!("http://{}/fx/mcp", gate.address));
+}
+
+/// Over stdio on both sides.
+fn stdio_to_stdio(mode: &str, era: &str) {
+    let gate = Setup::new().with_server("fx", over_stdio(era));
+    let mut suite = with_child(mode, era);
+    suite.arg("--through-command").arg(paths::lockgate());
+    let config = text(&gate.write());
+    suite.args(
+        ["serve", "--config", config.as_str(), "--stdio", "fx"].map(|arg| format!("--through-arg={arg}")),
+    );
+    run(&mut suite, CHECKS, "stdio", "stdio");
+}
+
+#[test]
+fn the_current_client_insists_on_the_modern_era_over_streamable_http() {
+    http_to_http("modern", "modern");
+}
+
+#[test]
+fn the_current_client_finds_the_modern_era_over_streamable_http() {
+    http_to_http("auto", "modern");
+}
+
+#[test]
+fn the_current_client_finds_the_legacy_era_over_streamable_http() {
+    http_to_http("auto", "legacy");
+}
+
+#[test]
+fn the_current_client_insists_on_the_modern_era_of_a_child() {
+    http_to_stdio("modern", "modern");
+}
+
+#[test]
+#[ignore = "Lockgate does not speak the modern era on stdio towards clients yet"]
+fn the_current_client_insists_on_the_modern_era_over_stdio() {
+    stdio_to_stdio("modern", "modern");
+}
+
+#[test]
+fn the_current_client_finds_the_legacy_era_over_stdio() {
+    stdio_to_stdio("auto", "legacy");
+}
