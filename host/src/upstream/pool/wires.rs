@@ -66,6 +66,7 @@ impl Attempt {
                     connect: Duration::from_secs(limits.connect_seconds),
                     message_bytes: pool.limits.bytes,
                     ping: Duration::from_secs(limits.ping_seconds),
+                    patience: Duration::from_secs(limits.ping_seconds * 2),
                     protocol: Some("mcp"),
                 };
                 let bounds = (pool.limits, options);
