@@ -135,9 +135,7 @@ impl Driver {
 
     /// Waits for the result of that request.
     pub async fn result_of(&mut self, id: &Value) -> Value {
-        let answer = self.until("answer", |message| {
-            message["method"].is_null() && message["id"] == *id
-        });
+        let answer = self.until("answer", |message| message["method"].is_null() && message["id"] == *id);
         let answer = answer.await;
         answer.get("result").unwrap_or_else(|| panic!("an error: {answer}")).clone()
     }
