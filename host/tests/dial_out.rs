@@ -268,13 +268,13 @@ fn row_e4_every_kind_of_server_behind_a_dialled_endpoint() {
         .with_fixture("local", &[])
         .server_keys("local", json!({ "timeout_seconds": 1 }))
         .with_server("http", json!({ "url": peer.url(), "headers": { "X-Own": "yes" } }))
-        .with_server("sse", json!({ "url": streaming, "transport": "sse-only" }))
+        .with_server("events", json!({ "url": streaming, "transport": "sse-only" }))
         .with_server("off", json!({ "command": "/nowhere", "disabled": true }))
-        .with_top("dial_out", json!([quick("agent", &endpoint.url(), &["local", "http", "sse", "off"])]))
+        .with_top("dial_out", json!([quick("agent", &endpoint.url(), &["local", "http", "events", "off"])]))
         .start();
     let mut talk = endpoint.client();
     let tools = talk.tools();
-    for tool in ["local__echo", "http__echo", "sse__echo"] {
+    for tool in ["local__echo", "http__echo", "events__echo"] {
         assert!(tools.contains(&tool.to_owned()), "{tool} in {tools:?}");
         let answer = talk.call(tool, json!({ "said": tool }));
         assert!(text(&answer).contains(tool), "{answer}");
@@ -284,7 +284,7 @@ fn row_e4_every_kind_of_server_behind_a_dialled_endpoint() {
     let late = talk.call("local__wait", json!({ "key": "never" }));
     let late = late["error"]["message"].as_str().unwrap_or_else(|| panic!("{late}"));
     assert!(late.contains("within 1 s"), "{late}");
-    assert!(gate.stderr().contains("agent (local, http, sse)"), "{}", gate.stderr());
+    assert!(gate.stderr().contains("agent (local, http, events)"), "{}", gate.stderr());
 }
 
 #[test]
@@ -324,7 +324,9 @@ fn what_cannot_be_dialled_is_told_with_its_place() {
             "set by Lockgate itself",
         ),
     ] {
-        let mut process = Setup::fixture(&[]).with_top("dial_out", json!([entry.clone()])).start_badly();
+        // Kept: its folder holds the configuration.
+        let setup = Setup::fixture(&[]).with_top("dial_out", json!([entry.clone()]));
+        let mut process = setup.start_badly();
         assert!(!process.wait().success(), "{entry}");
         let stderr = process.stderr();
         assert!(stderr.contains(said), "{entry}: {stderr}");
