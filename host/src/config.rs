@@ -6,15 +6,19 @@
 
 pub mod commands;
 pub mod conform;
+mod dial_out;
 pub mod expand;
 mod key;
+mod limits;
 pub mod load;
 pub mod locate;
 pub mod problem;
 pub mod schema;
 pub mod validate;
 
+pub use dial_out::{Configured, DialOut, KeepAlive, Period, Reconnect};
 pub use key::{KEY_BYTES, Key};
+pub use limits::Limits;
 pub use load::{Loaded, load};
 pub use problem::{ConfigError, Problem};
 pub use schema::*;
@@ -31,8 +35,8 @@ pub const MERGED: &str = "mcp";
 
 impl Config {
     /// The servers behind a name that is no server's: all behind [`MERGED`] that are not disabled
-    /// and not started by their URL, in
-    /// the order of their names.
+    /// and not started by their URL, in the order of their names, and those that an endpoint of
+    /// `dial_out` lists.
     pub fn members(&self, name: &str) -> Option<Vec<&str>> {
         let all = || {
             self.servers
@@ -40,7 +44,7 @@ impl Config {
                 .filter(|(_, s)| !s.disabled && s.url_segment.is_none())
                 .map(|(n, _)| n.as_str())
         };
-        (name == MERGED).then(|| all().collect())
+        if name == MERGED { Some(all().collect()) } else { dial_out::members(self, name) }
     }
 
     /// The address to listen on.

@@ -1,10 +1,11 @@
-//! The side of the clients: Streamable HTTP and stdio.
+//! The side of the clients: Streamable HTTP, HTTP+SSE, stdio, and WebSockets that are dialled.
 //!
 //! A transport ([`http`], [`stdio`]) reads messages, [`era`] says which era one belongs to, that
 //! era's adapter ([`legacy`], [`modern`]) turns it into a call, in the legacy era within a [`session`], and [`endpoint`] is what
 //! the calls go to. Back to the client it goes through a [`downlink`] and an [`outlet`].
 
 pub mod conversation;
+pub mod dial_out;
 pub mod downlink;
 pub mod endpoint;
 pub mod era;

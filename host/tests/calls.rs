@@ -44,8 +44,8 @@ fn an_older_revision_is_spoken_where_the_client_asks_for_it() {
 fn lists_are_complete_whatever_the_page() {
     let gate = Setup::fixture(&["--tools", "1000", "--page", "64"]).start();
     let tools = gate.client("fx").tools();
-    assert_eq!(tools.len(), 1031);
-    assert_eq!((tools[0].as_str(), tools[1030].as_str()), ("echo", "tool_0999"));
+    assert_eq!(tools.len(), 1032);
+    assert_eq!((tools[0].as_str(), tools[1031].as_str()), ("echo", "tool_0999"));
 }
 
 #[test]
@@ -340,7 +340,7 @@ fn several_servers_stand_side_by_side() {
     assert_eq!(gate.client("fx").call("whoami", json!({})).text(), "fx");
     let mut second = gate.client("second");
     assert_eq!(second.call("whoami", json!({})).text(), "second");
-    assert_eq!(second.tools().iter().filter(|tool| tool.starts_with("tool_")).count(), 1);
+    assert_eq!(second.tools().iter().filter(|tool| tool.starts_with("tool_0")).count(), 1);
     let mut nowhere = Client::unopened(gate.address, "third", vec![]);
     let answer = nowhere.initialize(json!({ "protocolVersion": "2025-11-25", "capabilities": {},
         "clientInfo": { "name": "raw", "version": "0" } }));

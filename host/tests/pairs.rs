@@ -61,7 +61,7 @@ async fn carries_everything(down: Down, up: How, modern: bool) {
     let expected: Vec<_> = (1..=4).map(|step| (json!("p"), json!(step))).collect();
     assert_eq!(told, expected, "{pair}: progress, all of it, in order, before the result");
 
-    let waiting = json!({ "name": "wait", "arguments": { "key": "k" }, "_meta": { "progressToken": "w" } });
+    let waiting = json!({ "name": "wait", "arguments": { "key": "k", "tell": true }, "_meta": { "progressToken": "w" } });
     let id = client.request("tools/call", waiting).await;
     client.until("sign that it waits", |message| message["params"]["progressToken"] == "w").await;
     client.cancel(&id).await;

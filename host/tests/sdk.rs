@@ -132,9 +132,20 @@ fn the_python_client_over_stdio() {
 }
 
 #[test]
-fn the_typescript_client_over_sse() {
+fn row_a11_the_typescript_client_over_sse() {
     let gate = over_stdio().start();
     run(&mut typescript(), TYPESCRIPT, "stdio", &format!("http://{}/everything/sse", gate.address));
+}
+
+#[test]
+fn row_a11_a_list_that_changes_over_sse() {
+    let gate = Setup::fixture(&[]).start();
+    let script = node().join("changes.mjs");
+    std::fs::copy(install::sources().join("sdk/changes.mjs"), &script).unwrap();
+    let mut command = Command::new("node");
+    let output = command.arg(script).arg(format!("http://{}/fx/sse", gate.address)).output().unwrap();
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success() && said.contains("the list changed"), "{said}");
 }
 
 #[test]

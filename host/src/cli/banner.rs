@@ -35,6 +35,7 @@ pub fn banner(loaded: &Loaded, filters: &[FilterReport], entrance: Entrance<'_>)
                 })
                 .collect();
             text.push_str(&super::table::layout(&rows));
+            text.push_str(&dialled(loaded));
             text
         }
         Entrance::Bare(address, name) => {
@@ -58,6 +59,25 @@ pub fn banner(loaded: &Loaded, filters: &[FilterReport], entrance: Entrance<'_>)
         text.push_str(&format!("  filters that do not serve: {broken} (the log says why)\n"));
     }
     text
+}
+
+/// The endpoints that are dialled, and what is served there.
+fn dialled(loaded: &Loaded) -> String {
+    let mut rows = Vec::new();
+    for (i, entry) in loaded.config.dial_out.iter().enumerate() {
+        let path = KeyPath::of(["dial_out"]).index(i).key("url");
+        let written = loaded.written(&path).and_then(|w| w.as_str().map(str::to_owned));
+        let url = written.unwrap_or_else(|| entry.url.clone());
+        let servers = match (entry.place(&loaded.config), entry.servers.is_empty()) {
+            (None, _) => "nothing: all of its servers are disabled".to_owned(),
+            (Some(_), true) => "all servers".to_owned(),
+            (Some(_), false) => entry.enabled(&loaded.config).join(", "),
+        };
+        // Keys of services that know no better stand in queries.
+        let shown = url.split(['?', '#']).next().unwrap_or_default();
+        rows.push(vec![format!("  dials {shown}"), format!("{} ({servers})", entry.name)]);
+    }
+    super::table::layout(&rows)
 }
 
 fn described(loaded: &Loaded, name: &str) -> String {

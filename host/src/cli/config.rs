@@ -71,6 +71,14 @@ fn visible(mut config: Config) -> Config {
             "***".clone_into(value);
         }
     }
+    for endpoint in &mut config.dial_out {
+        for value in endpoint.headers.values_mut() {
+            "***".clone_into(value);
+        }
+        if let Some((place, _)) = endpoint.url.split_once('?') {
+            endpoint.url = format!("{place}?***");
+        }
+    }
     config
 }
 

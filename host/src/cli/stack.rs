@@ -8,7 +8,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Loaded};
-use crate::downstream::endpoint::Served;
+use crate::downstream::dial_out;
+use crate::downstream::endpoint::{Endpoint, Served};
 use crate::downstream::http::{HttpFront, Readiness};
 use crate::downstream::stdio::serve_stdio;
 use crate::filter::explain::{Explanation, explain};
@@ -170,7 +171,7 @@ impl Stack {
         }
     }
 
-    /// Serves clients over HTTP until `shutdown`, then drains. `bare` is the one server that needs
+    /// Serves clients over HTTP, and endpoints that it dials, until `shutdown`, then drains. `bare` is the one server that needs
     /// no name in the path, if there is one.
     pub async fn serve_http(&self, listener: TcpListener, bare: Option<&str>, shutdown: CancellationToken) {
         let degraded = Arc::clone(&self.degraded);
@@ -179,11 +180,12 @@ impl Stack {
             // What serves is the last good version: traffic may come, and somebody should look.
             Readiness { ready: true, status: if degraded { "degraded" } else { "ready" }.to_owned() }
         };
-        let mut front = HttpFront::new(Arc::new(Served(Arc::clone(&self.gateway)))).readiness(readiness);
+        let endpoint: Arc<dyn Endpoint> = Arc::new(Served(Arc::clone(&self.gateway)));
+        let mut front = HttpFront::new(Arc::clone(&endpoint)).readiness(readiness);
         if let Some(server) = bare {
             front = front.bare(server);
         }
-        front.serve(listener, shutdown).await;
+        tokio::join!(front.serve(listener, shutdown.clone()), dial_out::serve(endpoint, shutdown));
     }
 
     /// Serves one client over stdin and stdout until it is gone, or `shutdown`.

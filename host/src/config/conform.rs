@@ -5,6 +5,7 @@
 
 use serde_json::{Map, Value as Schema};
 
+use super::Period;
 use super::locate::{Entry, KeyPath, Node, Step, Value};
 use super::problem::{Problem, nearest, quoted};
 
@@ -78,6 +79,16 @@ impl<'a> Check<'a> {
                             .help(format!("allowed is {said}")),
                     );
                 }
+            }
+            Value::Text(text)
+                if object.get("format").is_some_and(|format| format == Period::FORMAT)
+                    && Period::parse(text).is_none() =>
+            {
+                let shown = node.written.as_deref().unwrap_or(text);
+                self.problems.push(
+                    Problem::at(node.at, format!("`{path}`: `{shown}` is not a time"))
+                        .help("a number with its unit, such as `500ms`, `1s` or `10m`; a day at most"),
+                );
             }
             _ => {}
         }

@@ -116,6 +116,7 @@ pub fn load_text(
         Err(problems) => return fail(problems),
     };
     let mut problems = take_client_form(&mut tree);
+    take_camel_case(&mut tree);
     let (errors, mut warnings) = expand(&mut tree, variables, base);
     problems.extend(errors);
     problems.extend(conform(&mut tree, &json_schema()));
@@ -231,6 +232,25 @@ fn take_client_form(tree: &mut Node) -> Vec<Problem> {
         kind.node.value = Value::Text(transport.to_owned());
     }
     problems
+}
+
+/// The endpoints of `dial_out` may be written with the names that other gateways have for them.
+fn take_camel_case(tree: &mut Node) {
+    let Value::Map(entries) = &mut tree.value else { return };
+    let Some(endpoints) = entries.iter_mut().find(|entry| entry.key == "dial_out") else { return };
+    let Value::List(endpoints) = &mut endpoints.node.value else { return };
+    for endpoint in endpoints {
+        let Value::Map(keys) = &mut endpoint.value else { continue };
+        let Some(reconnect) = keys.iter_mut().find(|entry| entry.key == "reconnect") else { continue };
+        for (other, own) in [("initialBackoff", "initial_backoff"), ("maxBackoff", "max_backoff")] {
+            let given = reconnect.node.entry(own).is_some();
+            let Value::Map(keys) = &mut reconnect.node.value else { continue };
+            // Given twice, the other one stays and is refused as an unknown key.
+            if let Some(entry) = keys.iter_mut().find(|entry| entry.key == other).filter(|_| !given) {
+                own.clone_into(&mut entry.key);
+            }
+        }
+    }
 }
 
 fn check_listen(tree: &Node) -> Option<Problem> {

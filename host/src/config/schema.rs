@@ -2,6 +2,8 @@
 //!
 //! Field documentation is what `lockgate config schema` prints, so it speaks to the operator.
 
+mod server;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,7 +11,10 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::dial_out::DialOut;
 use super::key::Key;
+use super::limits::Limits;
+pub use server::{Isolation, Proxy, Server, Transport};
 
 /// The whole configuration.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -20,6 +25,8 @@ pub struct Config {
     /// The MCP servers, by name. `mcpServers` is accepted for it.
     #[serde(alias = "mcpServers")]
     pub servers: BTreeMap<String, Server>,
+    /// Endpoints that Lockgate connects to and serves MCP on: WebSockets with the client at the other end.
+    pub dial_out: Vec<DialOut>,
     /// The chain: filters in this order. Plugins dropped into `plugins.dir` follow.
     pub filters: Vec<FilterEntry>,
     /// Where plugins come from.
@@ -42,41 +49,6 @@ pub struct Config {
     pub limits: Limits,
 }
 
-/// One MCP server: either `command` or `url`.
-#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Server {
-    /// Program to start; it speaks MCP on stdin and stdout. Run without a shell.
-    pub command: Option<String>,
-    /// Its arguments.
-    pub args: Vec<String>,
-    /// Its environment. It gets these variables and `PATH`, `HOME`, `USER`, `LANG`, `LC_ALL`,
-    /// `TERM`, `TMPDIR`, `TZ`, and nothing else of Lockgate's own.
-    pub env: BTreeMap<String, String>,
-    /// Its working directory; Lockgate's own if absent.
-    pub cwd: Option<PathBuf>,
-    /// URL of a server: `http:` or `https:`, or `ws:` or `wss:` for one with a WebSocket.
-    pub url: Option<String>,
-    /// Fixed headers for requests to `url`. For credentials use a secret and `header-inject`.
-    pub headers: BTreeMap<String, String>,
-    /// How the server is reached. `auto` means stdio for a `command`, a WebSocket for a `ws:` or `wss:`
-    /// URL, and `http-first` for any other.
-    pub transport: Transport,
-    /// Who shares one connection (for a `command`: one process) to the server.
-    pub isolation: Isolation,
-    /// What the server is for; shown in listings.
-    pub description: Option<String>,
-    /// Fail to start if this server cannot be reached, instead of serving the others.
-    pub required: bool,
-    /// Keep the entry but do not serve it.
-    pub disabled: bool,
-    /// Longest wait for one call's answer, in seconds; `limits.call_seconds` if absent.
-    pub timeout_seconds: Option<u64>,
-    /// For a server that `command_urls` made: the segment of a path where it is, and only there.
-    #[serde(skip)]
-    pub url_segment: Option<String>,
-}
-
 /// Commands that are started by their URL.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -95,40 +67,6 @@ pub enum AllowedCommand {
     Line(String),
     /// The text of the URL must split into exactly these words.
     Words(Vec<String>),
-}
-
-/// How a server is reached.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Transport {
-    /// Decide by `command` or `url`.
-    #[default]
-    Auto,
-    /// Streamable HTTP; HTTP+SSE if the server answers that with 400, 404 or 405.
-    HttpFirst,
-    /// HTTP+SSE; Streamable HTTP if the server offers no such stream.
-    SseFirst,
-    /// Streamable HTTP only.
-    HttpOnly,
-    /// HTTP+SSE (2024-11-05) only.
-    SseOnly,
-    /// Child process.
-    Stdio,
-    /// A WebSocket, with the subprotocol `mcp`.
-    Websocket,
-}
-
-/// Who shares one connection to a server.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Isolation {
-    /// One connection per client session: nothing a server remembers leaks to another client.
-    #[default]
-    Session,
-    /// One connection per authenticated principal.
-    Principal,
-    /// One connection for all. Questions of the server reach a client only where it is certain whose they are.
-    Shared,
 }
 
 /// One filter: a plugin placed in the chain.
@@ -376,123 +314,4 @@ pub struct Http {
     pub allowed_origins: Vec<String>,
     /// Serve without any `authenticate` filter on an address that is not loopback. Off unless told.
     pub allow_unauthenticated: bool,
-}
-
-/// Bounds on everything that could grow.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Limits {
-    /// Largest message from a client in bytes (4 MiB).
-    pub client_message_bytes: usize,
-    /// Largest message from a server in bytes (16 MiB).
-    pub server_message_bytes: usize,
-    /// All messages in flight together in bytes (512 MiB); beyond it new calls are refused with 503.
-    pub in_flight_bytes: usize,
-    /// Largest HTTP head in bytes (32 KiB).
-    pub header_bytes: usize,
-    /// Deepest nesting of a message (64).
-    pub message_depth: u16,
-    /// Most members and items of a message (100,000).
-    pub message_members: u32,
-    /// Calls in flight per session (64).
-    pub calls_per_session: u32,
-    /// Calls in flight of the modern era, which has no sessions, per principal (64), or per address
-    /// where nobody authenticates. Peers on loopback that nobody authenticates are not told apart,
-    /// and so not counted.
-    pub calls_per_client: u32,
-    /// Open `subscriptions/listen` of the modern era, counted in the same way (16). In all there are
-    /// as many as `sessions` says.
-    pub listens_per_client: u32,
-    /// Messages in one array (100); arrays are spoken by clients and servers of 2025-03-26 only.
-    pub batch_messages: u32,
-    /// Calls in flight per server (256).
-    pub calls_per_server: u32,
-    /// Calls that wait per server when it is full (128).
-    pub queue_per_server: u32,
-    /// Sessions in all (10,000).
-    pub sessions: u32,
-    /// Sessions of one principal (1,250, an eighth of all); beyond it the one that was silent longest ends.
-    pub sessions_per_principal: u32,
-    /// A session without any sign of its client ends after this many seconds (30 min).
-    pub session_idle_seconds: u64,
-    /// Every session ends after this many seconds (24 h).
-    pub session_seconds: u64,
-    /// Bytes that wait for one slow reader of a stream (1 MiB); beyond it the stream is cut. As many
-    /// may wait for `notification` filters; beyond it notifications are dropped, and that is logged.
-    pub stream_buffer_bytes: usize,
-    /// Bytes that a session keeps of what its streams said (1 MiB), so that a client that lost one
-    /// can resume it. 0: nothing is kept.
-    pub resume_bytes: usize,
-    /// Events that a session keeps likewise (256).
-    pub resume_events: u32,
-    /// How long they are kept (5 min): a call whose client lost its stream has its answer waiting so long.
-    pub resume_seconds: u64,
-    /// What all sessions keep together in bytes (256 MiB).
-    pub resume_total_bytes: usize,
-    /// Longest wait for a connection (5 s).
-    pub connect_seconds: u64,
-    /// Longest wait for a request's head (10 s).
-    pub header_seconds: u64,
-    /// How long what was found out about a server (its era, its transport) is believed (24 h).
-    pub verdict_seconds: u64,
-    /// Longest wait for a child process to say which era it speaks (silence means the legacy one), and
-    /// for an HTTP+SSE server to say where messages go (8 s).
-    pub probe_seconds: u64,
-    /// Longest wait for one call's answer (60 s), and for the user's answer to a question of a server.
-    pub call_seconds: u64,
-    /// Hard cap of a call, whatever progress it makes (10 min).
-    pub call_max_seconds: u64,
-    /// Silence on a stream after which a comment is sent to keep it open (20 s, with jitter); a
-    /// WebSocket is pinged this often, and ends if nothing comes back for twice as long.
-    pub ping_seconds: u64,
-    /// Longest wait for calls in flight at shutdown and for old generations after a reload (30 s).
-    pub drain_seconds: u64,
-    /// Child processes per server (8).
-    pub children_per_server: u32,
-    /// Child processes in all (64).
-    pub children: u32,
-    /// Items that Lockgate reads from one server's list to judge it (10,000).
-    pub list_items: u32,
-    /// Wall time of all filters of one phase together in milliseconds (2 s).
-    pub chain_ms: u32,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Limits {
-            client_message_bytes: 4 << 20,
-            server_message_bytes: 16 << 20,
-            in_flight_bytes: 512 << 20,
-            header_bytes: 32 << 10,
-            message_depth: 64,
-            message_members: 100_000,
-            calls_per_session: 64,
-            calls_per_client: 64,
-            listens_per_client: 16,
-            batch_messages: 100,
-            calls_per_server: 256,
-            queue_per_server: 128,
-            sessions: 10_000,
-            sessions_per_principal: 1_250,
-            session_idle_seconds: 30 * 60,
-            session_seconds: 24 * 3600,
-            stream_buffer_bytes: 1 << 20,
-            resume_bytes: 1 << 20,
-            resume_events: 256,
-            resume_seconds: 300,
-            resume_total_bytes: 256 << 20,
-            connect_seconds: 5,
-            header_seconds: 10,
-            verdict_seconds: 24 * 3600,
-            probe_seconds: 8,
-            call_seconds: 60,
-            call_max_seconds: 600,
-            ping_seconds: 20,
-            drain_seconds: 30,
-            children_per_server: 8,
-            children: 64,
-            list_items: 10_000,
-            chain_ms: 2_000,
-        }
-    }
 }

@@ -8,6 +8,7 @@ use super::locate::{KeyPath, Node};
 use super::problem::{Problem, nearest, quoted};
 use super::{Config, FilterEntry, KEY_BYTES};
 
+mod dial_out;
 mod limits;
 mod servers;
 
@@ -58,6 +59,7 @@ pub fn validate(config: &Config, tree: &Node) -> (Vec<Problem>, Vec<Problem>) {
     check.keys();
     check.filters();
     check.http();
+    dial_out::check(&mut check);
     limits::check(&mut check);
     (check.errors, check.warnings)
 }

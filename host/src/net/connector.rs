@@ -8,10 +8,12 @@ use std::time::Duration;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 
+use super::proxy::{Proxies, Tcp};
+
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// Opens connections to `http:` and `https:` addresses. Cheap to clone.
-pub type Connector = HttpsConnector<HttpConnector>;
+pub type Connector = HttpsConnector<Tcp>;
 
 /// Makes one that gives up on an address after `connect`. It trusts what the system trusts; without
 /// the system's root certificates no `https:` server is believed, but `http:` works.
@@ -19,6 +21,14 @@ pub type Connector = HttpsConnector<HttpConnector>;
 /// # Errors
 /// If the TLS implementation supports no version of TLS that may be used.
 pub fn connector(connect: Duration) -> Result<Connector, rustls::Error> {
+    connector_through(connect, Proxies::none())
+}
+
+/// The same, through proxies where there is one for an address.
+///
+/// # Errors
+/// As [`connector`].
+pub fn connector_through(connect: Duration, proxies: Proxies) -> Result<Connector, rustls::Error> {
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
@@ -36,6 +46,7 @@ pub fn connector(connect: Duration) -> Result<Connector, rustls::Error> {
             HttpsConnectorBuilder::new().with_tls_config(config)
         }
     };
+    let tcp = Tcp { direct: tcp, proxies, patience: connect };
     Ok(tls.https_or_http().enable_http1().wrap_connector(tcp))
 }
 

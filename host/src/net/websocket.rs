@@ -49,9 +49,11 @@ pub struct Options {
     pub connect: Duration,
     /// Largest message (and frame) that is taken in, in bytes.
     pub message_bytes: usize,
-    /// A ping is sent this often. Nothing at all from the other side for twice as long, or a
-    /// message that it does not take for so long, ends the connection: a half-open peer is found.
+    /// A ping is sent this often.
     pub ping: Duration,
+    /// Nothing at all from the other side for so long, or a message that it does not take for so
+    /// long, ends the connection: a half-open peer is found. Longer than `ping`.
+    pub patience: Duration,
     /// The subprotocol asked for. The other side must agree to it (RFC 6455, 4.1 and WHATWG
     /// WebSockets); `mcp` is what MCP servers expect.
     pub protocol: Option<&'static str>,
@@ -121,7 +123,7 @@ pub async fn connect(
         Err(Error::Unreachable(format!("no connection within {} s", options.connect.as_secs())))
     })?;
     let (sink, stream) = socket.split();
-    let patience = options.ping * 2;
+    let patience = options.patience;
     let sender = Sender { sink, ping: options.ping, next_ping: Instant::now() + options.ping, patience };
     let receiver = Receiver { stream, cap: options.message_bytes, patience, heard: Instant::now() };
     Ok((sender, receiver))

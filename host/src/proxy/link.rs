@@ -3,16 +3,20 @@
 //! The connection behind it may die and be made anew: what the client set up on it (log level,
 //! subscriptions) is kept here and said again, so that the next call just works.
 
+mod setup;
+mod watched;
+
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
 use tokio::sync::{OnceCell, Semaphore};
 use tokio_util::sync::CancellationToken;
+
+use watched::Watched;
 
 use super::definitions::Definitions;
 use super::listen::Listeners;
@@ -25,9 +29,7 @@ use crate::filter::{Caller, ItemKind};
 use crate::gateway::Gateway;
 use crate::jsonrpc::{Message, unescape};
 use crate::protocol::meta;
-use crate::upstream::{
-    Connection, Hello, Lease, Outgoing, Owner, UpstreamCall, UpstreamError, is_urgent_enough,
-};
+use crate::upstream::{Connection, Hello, Lease, Outgoing, Owner, UpstreamError};
 
 /// What opens a [`Link`].
 pub struct Opening {
@@ -298,101 +300,6 @@ impl Link {
         UpstreamError::Gone { server: self.server.clone(), reason: reason.to_owned(), may_have_run: false }
     }
 
-    /// Notes the URI of a subscription about to be made; none if it is no such request, or noted
-    /// already.
-    pub(super) fn subscribe(&self, method: &str, request: &Message) -> Option<String> {
-        let uri = (method == "resources/subscribe").then(|| request.param_text("uri"))??.into_owned();
-        let mut subscriptions = lock(&self.subscriptions);
-        (subscriptions.len() < SUBSCRIPTIONS && subscriptions.insert(uri.clone())).then_some(uri)
-    }
-
-    /// Forgets a subscription.
-    pub(super) fn unsubscribe(&self, uri: &str) {
-        lock(&self.subscriptions).remove(uri);
-    }
-
-    /// Whether several clients may use the connection at once.
-    fn has_company(&self) -> bool {
-        !matches!(self.owner, Owner::Session(_)) && !self.is_modern()
-    }
-
-    /// Whether this unsubscribes from what others on the connection still want: then the server is not
-    /// told, and the client has what it asked for.
-    pub(super) fn keeps_for_others(&self, method: &str, request: &Message) -> bool {
-        if method != "resources/unsubscribe" || !self.has_company() {
-            return false;
-        }
-        let (Some(uri), Some(lease)) = (request.param_text("uri"), lock(&self.lease).clone()) else {
-            return false;
-        };
-        let told = lease.unsubscribed(&uri);
-        if !told {
-            self.unsubscribe(&uri);
-        }
-        !told
-    }
-
-    /// A level that is set counts for its client; the server is told the lowest of all on the
-    /// connection, and each client gets its own share.
-    pub(super) fn at_the_lowest_level(&self, method: &str, request: Message) -> Message {
-        if method != "logging/setLevel" || !self.has_company() {
-            return request;
-        }
-        let (Some(level), Some(lease)) = (request.param_text("level"), lock(&self.lease).clone()) else {
-            return request;
-        };
-        let Some(lowest) = lease.level(&level) else { return request };
-        *lock(&self.own_level) = Some(level.into_owned());
-        request.with_param("level", format!("\"{lowest}\"").as_bytes())
-    }
-
-    /// Whether a log message is urgent enough for this client, where others on the connection may have
-    /// asked for more.
-    fn wants_log(&self, message: &Message, asked: Option<&str>) -> bool {
-        // A modern request says itself from which level on, and none wants none (2026-07-28, logging).
-        if self.is_modern() && asked.is_none() {
-            return false;
-        }
-        let own = asked.map(str::to_owned).or_else(|| lock(&self.own_level).clone());
-        let level = message.param_text("level");
-        own.is_none_or(|own| level.is_none_or(|level| is_urgent_enough(&level, &own)))
-    }
-
-    /// Remembers what a successful call set up on the connection.
-    pub(super) fn remember(&self, method: &str, request: &Message) {
-        match method {
-            "logging/setLevel" => *lock(&self.level) = Some(request.clone()),
-            "resources/subscribe" if self.has_company() => {
-                if let (Some(uri), Some(lease)) = (request.param_text("uri"), lock(&self.lease).clone()) {
-                    lease.subscribed(&uri);
-                }
-            }
-            "resources/unsubscribe" => {
-                if let Some(uri) = request.param_text("uri") {
-                    self.unsubscribe(&uri);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// Whether news of this resource are this client's. What it subscribed to was judged; a server
-    /// may also tell of what is below (specification 2025-11-25, resources) or of what was never
-    /// asked for, and that may be another client's, or hidden.
-    fn may_hear_of(&self, uri: &str, shared: bool) -> bool {
-        // Those who listen are told by what each of them wanted.
-        if self.is_modern() {
-            return true;
-        }
-        match (self.judges_resources(), shared) {
-            (true, _) => lock(&self.subscriptions).contains(uri),
-            (false, _) if shared || self.has_company() => {
-                lock(&self.subscriptions).iter().any(|mine| uri.starts_with(mine.as_str()))
-            }
-            (false, _) => true,
-        }
-    }
-
     /// The definitions of one kind, read once per generation and list change.
     pub(super) async fn definitions<E>(
         &self,
@@ -488,86 +395,11 @@ impl Link {
             None => definitions.clear(),
         }
     }
-
-    /// Log level and subscriptions, on a connection that replaces one that died.
-    async fn say_again(&self, lease: &Lease, outgoing: &Arc<dyn Outgoing>) {
-        let connection = &lease.connection;
-        let mut level = lock(&self.level).clone();
-        let uris: Vec<_> = lock(&self.subscriptions).iter().cloned().collect();
-        if self.has_company() {
-            uris.iter().for_each(|uri| lease.subscribed(uri));
-            let own = lock(&self.own_level).clone();
-            if let (Some(message), Some(lowest)) = (&level, own.and_then(|own| lease.level(&own))) {
-                level = Some(message.with_param("level", format!("\"{lowest}\"").as_bytes()));
-            }
-        }
-        let subscribe = |uri: &String| {
-            let params = [b"{\"uri\":".as_slice(), &crate::jsonrpc::escape(uri), b"}"].concat();
-            Message::request(b"0", "resources/subscribe", Some(&params))
-        };
-        for message in level.into_iter().chain(uris.iter().map(subscribe)) {
-            let deadline = Instant::now() + Duration::from_secs(self.gateway.config().limits.connect_seconds);
-            let call = UpstreamCall {
-                message,
-                downlink: self.downlink.clone(),
-                cancel: CancellationToken::new(),
-                deadline,
-                hard_deadline: deadline,
-                outgoing: outgoing.clone(),
-                definition: None,
-            };
-            if let Err(error) = connection.call(call).await {
-                tracing::warn!(server = %self.server, %error, "could not restore a session's state after reconnecting");
-                return;
-            }
-        }
-    }
 }
 
 impl Drop for Link {
     fn drop(&mut self) {
         self.close();
-    }
-}
-
-/// The session's downlink, watched for what makes cached definitions stale.
-struct Watched {
-    inner: Arc<dyn Downlink>,
-    shared: bool,
-    /// The level that a modern request asked for.
-    logs: Option<String>,
-    link: OnceLock<Weak<Link>>,
-}
-
-impl Downlink for Watched {
-    fn notify(&self, notification: Message) {
-        if let Some(link) = self.link.get().and_then(Weak::upgrade) {
-            match notification.method() {
-                Some("notifications/tools/list_changed") => link.forget(Some(ItemKind::Tool)),
-                Some("notifications/prompts/list_changed") => link.forget(Some(ItemKind::Prompt)),
-                Some("notifications/resources/list_changed") => {
-                    link.forget(Some(ItemKind::Resource));
-                    link.forget(Some(ItemKind::ResourceTemplate));
-                }
-                Some("notifications/message") if !link.wants_log(&notification, self.logs.as_deref()) => {
-                    return;
-                }
-                // Of an era that these clients do not speak, and whose it is cannot be told.
-                Some("notifications/tasks") if link.has_company() => return,
-                Some("notifications/resources/updated") => {
-                    let uri = notification.param_text("uri").unwrap_or_default();
-                    if !link.may_hear_of(&uri, self.shared) {
-                        return;
-                    }
-                }
-                _ => {}
-            }
-        }
-        self.inner.notify(notification);
-    }
-
-    fn ask(&self, request: Message) -> BoxFuture<'_, Message> {
-        self.inner.ask(request)
     }
 }
 

@@ -24,9 +24,9 @@ use super::inbox::Inbox;
 use super::route::{Over, Route};
 use super::wire::lock;
 use super::{Connection, Hello, Lease, Outgoing, Owner, UpstreamError, legacy, modern};
-use crate::config::{Config, Server};
+use crate::config::{Config, Proxy, Server};
 use crate::jsonrpc::Limits;
-use crate::net::{self, Connector};
+use crate::net::{self, Connector, Proxies};
 use crate::protocol::versions;
 
 /// A server that may be tried again this soon is waited for instead of refused.
@@ -49,7 +49,8 @@ struct Pool {
     limits: Limits,
     servers: BTreeMap<Arc<str>, Arc<Upstream>>,
     children: Arc<Semaphore>,
-    network: OnceLock<(Connector, HttpClient)>,
+    /// By itself, and through the proxies of the environment.
+    network: [OnceLock<(Connector, HttpClient)>; 2],
     slots: Mutex<HashMap<Key, Arc<Slot>>>,
     /// Everything that has to end before the process may.
     tracker: TaskTracker,
@@ -122,7 +123,7 @@ impl Upstreams {
                 members: limits.message_members,
                 number_bytes: NUMBER_BYTES,
             },
-            network: OnceLock::new(),
+            network: Default::default(),
             slots: Mutex::default(),
             tracker: TaskTracker::new(),
             shutdown: CancellationToken::new(),
@@ -223,15 +224,21 @@ impl Pool {
         })
     }
 
-    fn network(&self) -> Result<(Connector, HttpClient), String> {
-        if let Some(network) = self.network.get() {
+    fn network(&self, proxy: Proxy) -> Result<(Connector, HttpClient), String> {
+        let [direct, proxied] = &self.network;
+        let (network, proxies): (_, fn() -> Proxies) = match proxy {
+            Proxy::None => (direct, Proxies::none),
+            Proxy::Environment => (proxied, Proxies::of_environment),
+        };
+        if let Some(network) = network.get() {
             return Ok(network.clone());
         }
         let limits = &self.config.limits;
-        let connector = net::connector(Duration::from_secs(limits.connect_seconds));
+        let connect = Duration::from_secs(limits.connect_seconds);
+        let connector = net::connector_through(connect, proxies());
         let connector = connector.map_err(|error| format!("TLS cannot be used: {error}"))?;
         let client = client(connector.clone(), limits.header_bytes);
-        Ok(self.network.get_or_init(|| (connector, client)).clone())
+        Ok(network.get_or_init(|| (connector, client)).clone())
     }
 }
 

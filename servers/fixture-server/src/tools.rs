@@ -74,9 +74,9 @@ pub fn call(state: &Arc<State>, id: &Value, params: &Value) -> io::Result<()> {
             _ => said("done"),
         },
         "wait" => {
-            // Whoever gave a token learns that it waits.
+            // Whoever wants to know learns that it waits.
             let token = &params["_meta"]["progressToken"];
-            if !token.is_null() {
+            if arguments["tell"] == json!(true) {
                 state.notify("notifications/progress", json!({ "progressToken": token, "progress": 0 }))?;
             }
             match state.wait(id, Some(text("key")), Duration::from_secs(number("seconds", 60))) {

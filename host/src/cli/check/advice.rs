@@ -12,7 +12,9 @@ pub fn advice(name: &str, server: &Server, problem: &str) -> String {
                 .to_owned();
         }
         if problem.contains("HTTP 404") || problem.contains("HTTP 405") {
-            return format!("check the path in `servers.{name}.url`; it usually ends with `/mcp`");
+            return format!(
+                "check the path in `servers.{name}.url`; it usually ends with `/mcp`, or with `/sse`"
+            );
         }
         if problem.contains("corrupt message") {
             return format!(

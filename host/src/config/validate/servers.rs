@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Check, is_plain};
 use crate::config::locate::KeyPath;
 use crate::config::problem::quoted;
-use crate::config::{Server, Transport};
+use crate::config::{Proxy, Server, Transport};
 
 /// Words that are paths of Lockgate's own and so cannot name a server.
 pub const RESERVED: [&str; 9] =
@@ -82,6 +82,13 @@ impl Check<'_> {
                         &path.key("headers"),
                         format!("{quoted_name}: `headers` need a `url`"),
                         "remove them",
+                    );
+                }
+                if server.proxy != Proxy::None {
+                    self.error(
+                        &path.key("proxy"),
+                        format!("{quoted_name}: `proxy` needs a `url`"),
+                        "remove it; a program gets the variables that its `env` names",
                     );
                 }
                 if !matches!(server.transport, Transport::Auto | Transport::Stdio) {
@@ -178,6 +185,13 @@ impl Check<'_> {
     /// A transport and a scheme that do not go together.
     fn transport_of(&mut self, path: &KeyPath, quoted_name: &str, server: &Server, scheme: &str) {
         let socket = matches!(scheme, "ws" | "wss");
+        if socket && server.proxy != Proxy::None {
+            self.error(
+                &path.key("proxy"),
+                format!("{quoted_name}: a WebSocket is not reached through a proxy"),
+                "remove `proxy`",
+            );
+        }
         let needs = match server.transport {
             Transport::Auto => return,
             Transport::Stdio => "`transport: stdio` needs a `command`",

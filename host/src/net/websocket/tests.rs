@@ -13,7 +13,13 @@ use crate::net::connector;
 const SECOND: Duration = Duration::from_secs(1);
 
 fn options() -> Options {
-    Options { connect: 5 * SECOND, message_bytes: 1000, ping: 5 * SECOND, protocol: Some("mcp") }
+    Options {
+        connect: 5 * SECOND,
+        message_bytes: 1000,
+        ping: 5 * SECOND,
+        patience: 10 * SECOND,
+        protocol: Some("mcp"),
+    }
 }
 
 async fn listen() -> (TcpListener, Uri) {
@@ -193,7 +199,8 @@ async fn a_message_cut_at_any_byte_is_an_error_and_never_a_message() {
 
 #[tokio::test]
 async fn a_peer_that_answers_pings_is_kept_and_a_half_open_one_is_found() {
-    let quick = Options { ping: Duration::from_millis(100), ..options() };
+    let quick =
+        Options { ping: Duration::from_millis(100), patience: Duration::from_millis(200), ..options() };
     let (listener, uri) = listen().await;
     let serve = async {
         let mut socket = accept(&listener).await;
@@ -223,7 +230,8 @@ async fn a_peer_that_answers_pings_is_kept_and_a_half_open_one_is_found() {
 #[tokio::test]
 async fn a_peer_that_takes_nothing_in_ends_the_connection() {
     let (mut sender, _receiver, _socket) =
-        raw(Options { ping: Duration::from_millis(50), ..options() }).await;
+        raw(Options { ping: Duration::from_millis(50), patience: Duration::from_millis(100), ..options() })
+            .await;
     let block = Bytes::from(vec![b'x'; 1 << 20]);
     let error = loop {
         if let Err(error) = sender.send(block.clone()).await {

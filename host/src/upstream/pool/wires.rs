@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::Attempt;
+use crate::config::Proxy;
 use crate::net;
 use crate::upstream::command::Command;
 use crate::upstream::http::{self, Http, HttpSse};
@@ -44,14 +45,14 @@ impl Attempt {
                 (wire, inbox)
             }
             Over::Http => {
-                let (_, client) = pool.network().map_err(unusable)?;
+                let (_, client) = pool.network(upstream.config.proxy).map_err(unusable)?;
                 let http = Arc::new(Http::new(parts(client, stop))?);
                 let inbox = inbox(Arc::clone(&http) as Arc<dyn Wire>);
                 http.attach(&inbox);
                 (http, inbox)
             }
             Over::HttpSse => {
-                let (_, client) = pool.network().map_err(unusable)?;
+                let (_, client) = pool.network(upstream.config.proxy).map_err(unusable)?;
                 let patience = Duration::from_secs(limits.probe_seconds);
                 let streaming = HttpSse::open(parts(client, stop), patience).await?;
                 let wire = Arc::clone(&streaming.wire);
@@ -60,11 +61,12 @@ impl Attempt {
                 (wire, inbox)
             }
             Over::WebSocket => {
-                let (connector, _) = pool.network().map_err(unusable)?;
+                let (connector, _) = pool.network(Proxy::None).map_err(unusable)?;
                 let options = net::websocket::Options {
                     connect: Duration::from_secs(limits.connect_seconds),
                     message_bytes: pool.limits.bytes,
                     ping: Duration::from_secs(limits.ping_seconds),
+                    patience: Duration::from_secs(limits.ping_seconds * 2),
                     protocol: Some("mcp"),
                 };
                 let bounds = (pool.limits, options);

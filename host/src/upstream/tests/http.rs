@@ -148,6 +148,27 @@ async fn an_answer_that_breaks_off_is_an_error_and_never_a_short_answer() {
 }
 
 #[tokio::test]
+async fn a_chunked_answer_that_is_cut_at_any_byte_is_an_error_and_never_a_success() {
+    let web = Web::start().await;
+    let (client, _heard) = Client::new("c");
+    let (_all, lease) = connected(&web, client.clone()).await;
+    for at in 0.. {
+        let answer = run(&lease.connection, tool("cut-at", &at.to_string(), client.clone())).await;
+        let asked = web.seen().iter().rfind(|seen| seen.body.contains("cut-at")).unwrap().body.clone();
+        let id = serde_json::from_str::<serde_json::Value>(&asked).unwrap()["id"].as_u64().unwrap();
+        let whole = server::chunked(id).len();
+        match answer {
+            Ok(_) => {
+                assert_eq!(at, whole, "a part of the answer passed for all of it");
+                break;
+            }
+            Err(UpstreamError::Gone { may_have_run: true, .. }) => assert!(at < whole),
+            Err(error) => panic!("cut at {at}: {error}"),
+        }
+    }
+}
+
+#[tokio::test]
 async fn answers_that_are_none_are_named() {
     let web = Web::start().await;
     let (client, _heard) = Client::new("c");

@@ -177,6 +177,13 @@ pub(super) fn progress(id: u64, n: u32) -> String {
     )
 }
 
+/// A whole answer, whose body says itself where it ends.
+pub(super) fn chunked(id: u64) -> String {
+    let (one, two) = (format!(r#"{{"jsonrpc":"2.0","id":{id},"#), r#""result":{"a":1}}"#);
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
+    format!("{head}{:x}\r\n{one}\r\n{:x}\r\n{two}\r\n0\r\n\r\n", one.len(), two.len())
+}
+
 /// False if the connection is to be closed.
 async fn answer(state: &Arc<State>, request: &Seen, pipe: &mut Pipe) -> bool {
     let header = |name: &str| request.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
@@ -316,6 +323,12 @@ async fn call(
             stream(pipe).await;
             chunk(pipe, &format!("data: {{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{{}}}}\n")).await;
             end(pipe).await
+        }
+        "cut-at" => {
+            let whole = chunked(id);
+            let at = usize::try_from(params["arguments"].as_u64().unwrap()).unwrap();
+            put(pipe, &whole[..at.min(whole.len())]).await;
+            at >= whole.len()
         }
         "cut-head" => {
             put(pipe, "HTTP/1.1 200 OK\r\ncontent-ty").await;

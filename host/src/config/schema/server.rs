@@ -1,0 +1,89 @@
+//! The keys of one server.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// One MCP server: either `command` or `url`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Server {
+    /// Program to start; it speaks MCP on stdin and stdout. Run without a shell.
+    pub command: Option<String>,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// Its environment. It gets these variables and `PATH`, `HOME`, `USER`, `LANG`, `LC_ALL`,
+    /// `TERM`, `TMPDIR`, `TZ`, and nothing else of Lockgate's own.
+    pub env: BTreeMap<String, String>,
+    /// Its working directory; Lockgate's own if absent.
+    pub cwd: Option<PathBuf>,
+    /// URL of a server: `http:` or `https:`, or `ws:` or `wss:` for one with a WebSocket.
+    pub url: Option<String>,
+    /// Fixed headers for requests to `url`. For credentials use a secret and `header-inject`.
+    pub headers: BTreeMap<String, String>,
+    /// How the server is reached. `auto` means stdio for a `command`, a WebSocket for a `ws:` or `wss:`
+    /// URL, and `http-first` for any other.
+    pub transport: Transport,
+    /// Whether `url` is reached through the proxies that Lockgate's environment names.
+    pub proxy: Proxy,
+    /// Who shares one connection (for a `command`: one process) to the server.
+    pub isolation: Isolation,
+    /// What the server is for; shown in listings.
+    pub description: Option<String>,
+    /// Fail to start if this server cannot be reached, instead of serving the others.
+    pub required: bool,
+    /// Keep the entry but do not serve it.
+    pub disabled: bool,
+    /// Longest wait for one call's answer, in seconds; `limits.call_seconds` if absent.
+    pub timeout_seconds: Option<u64>,
+    /// For a server that `command_urls` made: the segment of a path where it is, and only there.
+    #[serde(skip)]
+    pub url_segment: Option<String>,
+}
+
+/// How a server is reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Transport {
+    /// Decide by `command` or `url`.
+    #[default]
+    Auto,
+    /// Streamable HTTP; HTTP+SSE if the server answers that with 400, 404 or 405.
+    HttpFirst,
+    /// HTTP+SSE; Streamable HTTP if the server offers no such stream.
+    SseFirst,
+    /// Streamable HTTP only.
+    HttpOnly,
+    /// HTTP+SSE (2024-11-05) only.
+    SseOnly,
+    /// Child process.
+    Stdio,
+    /// A WebSocket, with the subprotocol `mcp`.
+    Websocket,
+}
+
+/// Through which proxy a server is reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Proxy {
+    /// Through none.
+    #[default]
+    None,
+    /// Through the one that `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` name for it.
+    Environment,
+}
+
+/// Who shares one connection to a server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Isolation {
+    /// One connection per client session: nothing a server remembers leaks to another client.
+    #[default]
+    Session,
+    /// One connection per authenticated principal.
+    Principal,
+    /// One connection for all. Questions of the server reach a client only where it is certain whose they are.
+    Shared,
+}
