@@ -90,7 +90,6 @@ fn the_current_client_insists_on_the_modern_era_of_a_child() {
 }
 
 #[test]
-#[ignore = "Lockgate does not speak the modern era on stdio towards clients yet"]
 fn the_current_client_insists_on_the_modern_era_over_stdio() {
     stdio_to_stdio("modern", "modern");
 }
