@@ -46,7 +46,7 @@ pub struct Driver {
 
 enum Way {
     Pipe(mpsc::UnboundedSender<Value>),
-    Http(Http),
+    Http(Box<Http>),
 }
 
 struct Http {
@@ -93,7 +93,13 @@ impl Driver {
                 let running = started(setup).await;
                 let url = format!("http://{}/fx/mcp", running.address);
                 gate = Some(running);
-                Way::Http(Http { client: client(), url, session: Arc::default(), sink, tasks: Vec::new() })
+                Way::Http(Box::new(Http {
+                    client: client(),
+                    url,
+                    session: Arc::default(),
+                    sink,
+                    tasks: Vec::new(),
+                }))
             }
         };
         Driver { modern, incoming, read: Vec::new(), way, next: 1, _gate: gate, _child: child }
