@@ -73,12 +73,22 @@ const PYTHON: usize = 19;
 const LISTS: usize = 8;
 
 /// Runs a suite; every check is one line, and the test fails with all of them if one failed, or if not as
-/// many ran as there are.
+/// many ran as there are. A check that fails without Lockgate says nothing of it (one of the peers lost
+/// or repeated something by itself, which some do now and then): then all are made anew, twice at most.
 fn run(suite: &mut Command, checks: usize, direct: &str, through: &str) {
-    let output = suite.args(["--direct", direct, "--through", through]).output().unwrap();
-    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-    println!("{said}");
-    assert!(output.status.success(), "{suite:?}\n{said}");
+    suite.args(["--direct", direct, "--through", through]);
+    let mut left = 2;
+    let (success, said) = loop {
+        let output = suite.output().unwrap();
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        println!("{said}");
+        let not_ours = said.lines().any(|line| line.starts_with("FAIL") && line.contains(": directly: "));
+        if output.status.success() || left == 0 || !not_ours {
+            break (output.status.success(), said);
+        }
+        left -= 1;
+    };
+    assert!(success, "{suite:?}\n{said}");
     assert!(
         said.contains(&format!("{checks} of {checks} checks passed")),
         "not {checks} checks ran:\n{said}"
