@@ -11,7 +11,7 @@ use super::service::{Door, Service, parse_address};
 use super::{EXIT_CODES, report, single};
 use crate::config::expand::{ProcessEnvironment, expand_text};
 use crate::config::problem::{nearest, quoted};
-use crate::config::{Config, Isolation, Loaded, Server, Transport};
+use crate::config::{Config, Isolation, Loaded, Proxy, Server, Transport};
 
 /// `lockgate connect`
 #[derive(Debug, Args)]
@@ -39,13 +39,16 @@ pub struct Arguments {
     /// Speak without encryption to a server on another machine
     #[arg(long)]
     allow_http: bool,
+    /// Reach the server through the proxy that HTTPS_PROXY, HTTP_PROXY and NO_PROXY name
+    #[arg(long)]
+    enable_proxy: bool,
     #[command(flatten)]
     common: single::Common,
 }
 
 /// Does it.
 pub fn run(arguments: Arguments, logging: &logging::Options) -> anyhow::Result<ExitCode> {
-    let Arguments { url, listen, header, transport, allow_http, common } = arguments;
+    let Arguments { url, listen, header, transport, allow_http, enable_proxy, common } = arguments;
     if !allow_http && matches!(url.scheme(), "http" | "ws") && !is_loopback(&url) {
         let (scheme, host) = (url.scheme(), url.host_str().unwrap_or_default());
         report::usage(&format!(
@@ -59,6 +62,7 @@ pub fn run(arguments: Arguments, logging: &logging::Options) -> anyhow::Result<E
         url: Some(url.into()),
         headers: header.into_iter().collect(),
         transport,
+        proxy: if enable_proxy { Proxy::Environment } else { Proxy::None },
         isolation: if listen.is_some() { Isolation::Shared } else { Isolation::Session },
         ..Server::default()
     };

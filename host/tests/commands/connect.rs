@@ -287,3 +287,23 @@ fn connect_ends_by_a_signal_with_nothing_on_stdout() {
     std::io::Read::read_to_string(&mut pipe.output, &mut rest).unwrap();
     assert_eq!(rest, "");
 }
+
+#[test]
+fn row_b6_the_proxy_of_the_environment_is_used_only_where_told_to() {
+    // It takes what it is sent for its own, as a proxy that forwards to one server would.
+    let proxy = Peer::start();
+    let at = format!("http://{}", proxy.address);
+    let variables =
+        [("HTTP_PROXY", at.as_str()), ("http_proxy", at.as_str()), ("NO_PROXY", ""), ("no_proxy", "")];
+    let url = "http://nowhere.invalid/mcp";
+    let mut pipe = Pipe::start(&[url, "--allow-http", "--enable-proxy"], &variables);
+    let (answer, _) = pipe.request(0, "initialize", full());
+    assert_eq!(answer["result"]["serverInfo"]["name"], "peer", "{answer}");
+    assert_eq!(proxy.arrived()[0].header("host"), Some("nowhere.invalid"));
+
+    let seen = proxy.arrived().len();
+    let mut pipe = Pipe::start(&[url, "--allow-http"], &variables);
+    let (answer, _) = pipe.request(0, "initialize", full());
+    assert!(answer["error"].is_object(), "{answer}");
+    assert_eq!(proxy.arrived().len(), seen, "it was not told to use the proxy");
+}
