@@ -182,7 +182,7 @@ fn row_e1_several_endpoints_each_with_its_own_servers() {
     assert!(tools.contains(&"fx__echo".to_owned()) && tools.contains(&"other__echo".to_owned()), "{tools:?}");
     assert_eq!(text(&both.call("other__whoami", json!({}))), "other");
     // Progress, and a cancellation: the server sees it under its own id.
-    let params = json!({ "name": "wait", "arguments": { "key": "k" }, "_meta": { "progressToken": "p" } });
+    let params = json!({ "name": "wait", "arguments": { "key": "k", "tell": true }, "_meta": { "progressToken": "p" } });
     let waiting = alone.start("tools/call", params);
     let progress = alone.hear().unwrap();
     assert_eq!(
@@ -226,7 +226,8 @@ fn row_e2_an_endpoint_that_comes_back_is_served_again() {
     let gate =
         Setup::fixture(&[]).with_top("dial_out", json!([quick("agent", &endpoint.url(), &["fx"])])).start();
     let mut talk = endpoint.client();
-    let params = json!({ "name": "wait", "arguments": { "key": "k" }, "_meta": { "progressToken": 1 } });
+    let params =
+        json!({ "name": "wait", "arguments": { "key": "k", "tell": true }, "_meta": { "progressToken": 1 } });
     talk.start("tools/call", params);
     assert_eq!(talk.hear().unwrap()["method"], "notifications/progress");
     let mark = gate.mark();
