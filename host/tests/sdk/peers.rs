@@ -114,6 +114,7 @@ fn mcp_remote_as_a_client_over_streamable_http() {
     let through = format!("http://{}/everything/mcp", gate.address);
     let args = |url: &str| [url, "--transport", "http-only", "--allow-http"].map(str::to_owned).to_vec();
     let mut suite = with_proxy(&mcp_remote(), args, &server.url, &through);
+    suite.arg("--repeats=direct");
     run(suite.env("MCP_REMOTE_CONFIG_DIR", node()), TYPESCRIPT, "stdio", "stdio");
 }
 
@@ -123,5 +124,6 @@ fn mcp_remote_as_a_server_over_stdio() {
     let args = json!([mcp_remote(), server.url, "--transport", "http-only", "--allow-http"]);
     let proxy = json!({ "command": "node", "args": args, "env": { "MCP_REMOTE_CONFIG_DIR": node() } });
     let gate = Setup::new().with_server("everything", proxy).start();
-    run(&mut typescript(), TYPESCRIPT, &server.url, &format!("http://{}/everything/mcp", gate.address));
+    let through = format!("http://{}/everything/mcp", gate.address);
+    run(typescript().arg("--repeats=both"), TYPESCRIPT, &server.url, &through);
 }
