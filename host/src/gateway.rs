@@ -30,7 +30,7 @@ pub struct Gateway {
     generations: AtomicU64,
     /// Earlier generations that calls may still run on, oldest first.
     earlier: Mutex<Vec<Weak<Snapshot>>>,
-    upstreams: Upstreams,
+    upstreams: Arc<Upstreams>,
     keys: Keys,
     links: Mutex<Vec<Weak<Link>>>,
     joined: Arc<Joined>,
@@ -64,7 +64,7 @@ impl Gateway {
     /// Starts with a configuration and its filters. No server is started until a client comes.
     pub fn new(config: Arc<Config>, filters: Vec<Arc<Placed>>) -> Arc<Gateway> {
         Arc::new(Gateway {
-            upstreams: Upstreams::new(config.clone()),
+            upstreams: Arc::new(Upstreams::new(config.clone())),
             keys: Keys::new(&config.keys),
             snapshot: ArcSwap::from_pointee(Snapshot::new(1, config, filters)),
             generations: AtomicU64::new(1),
@@ -101,7 +101,7 @@ impl Gateway {
     }
 
     /// All connections to servers.
-    pub fn upstreams(&self) -> &Upstreams {
+    pub fn upstreams(&self) -> &Arc<Upstreams> {
         &self.upstreams
     }
 

@@ -1,5 +1,6 @@
 //! Lockgate, a programmable proxy for the Model Context Protocol.
 
+pub mod bridge;
 pub mod cli;
 pub mod config;
 pub mod downstream;

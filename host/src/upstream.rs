@@ -54,6 +54,16 @@ pub trait Connection: Send + Sync + 'static {
     /// Asks to be told of changes, on the downlink of the [`Hello`], for as long as the subscription
     /// is held. Servers of the legacy era tell without being asked, but for single resources.
     fn subscribe(&self, wanted: Wanted) -> BoxFuture<'_, Result<Subscription, UpstreamError>>;
+    /// Whether `tools/call` goes better with the tool's definition, because the server wants some of the
+    /// arguments as headers (2026-07-28, transports).
+    fn wants_definitions(&self) -> bool {
+        false
+    }
+    /// Whether a question (`input_required`) is one that a call of this process waits with: then its
+    /// `requestState` means nothing elsewhere, and has to be sealed.
+    fn parks(&self) -> bool {
+        false
+    }
     /// Why it can be used no more; none while it can.
     fn closed(&self) -> Option<UpstreamError>;
     /// Ends it, and the child process or HTTP session behind it.
@@ -221,6 +231,13 @@ pub enum Owner {
     Principal(String, String),
     /// One client session.
     Session(Arc<str>),
+    /// Modern clients that the bridge speaks for to a legacy server.
+    Bridged {
+        /// Tells such connections of one server apart.
+        name: Arc<str>,
+        /// Whether it carries one call at a time, so that everything on it is certainly that one's.
+        alone: bool,
+    },
 }
 
 /// What opens a connection.
@@ -247,25 +264,36 @@ pub struct Lease {
     /// The transport that it came about over, in words for people: `stdio`, `Streamable HTTP`,
     /// `HTTP+SSE`, `WebSocket`.
     pub transport: &'static str,
-    hold: pool::Hold,
+    /// None where the connection is its user's alone, and holds others itself.
+    hold: Option<pool::Hold>,
 }
 
 impl Lease {
+    /// A connection that belongs to one user, and stands for others that it holds itself.
+    pub(crate) fn alone(connection: Arc<dyn Connection>, transport: &'static str) -> Lease {
+        Lease { connection, transport, hold: None }
+    }
+
     /// This user subscribed to a resource.
     pub fn subscribed(&self, uri: &str) {
-        self.hold.fan_in().subscribed(self.hold.number(), uri);
+        if let Some(hold) = &self.hold {
+            hold.fan_in().subscribed(hold.number(), uri);
+        }
     }
 
     /// This user wants no news of a resource any more. True if nobody on the connection does, so that
     /// the server has to be told.
     pub fn unsubscribed(&self, uri: &str) -> bool {
-        self.hold.fan_in().unsubscribed(self.hold.number(), uri)
+        self.hold.as_ref().is_none_or(|hold| hold.fan_in().unsubscribed(hold.number(), uri))
     }
 
     /// This user wants log messages from that level on; what the server has to be told is the lowest
     /// level that anybody on the connection wants. None for what is no level.
     pub fn level(&self, level: &str) -> Option<&'static str> {
-        self.hold.fan_in().level(self.hold.number(), level)
+        match &self.hold {
+            Some(hold) => hold.fan_in().level(hold.number(), level),
+            None => fan_in::known(level),
+        }
     }
 }
 

@@ -47,7 +47,7 @@ fn context<'a>(link: &'a Link, caller: &'a Caller, method: &'a str) -> [&'a [u8]
     let principal = caller.principal.as_ref();
     let session = match &link.owner {
         Owner::Session(id) => id,
-        Owner::Principal(..) | Owner::Shared => "",
+        Owner::Principal(..) | Owner::Shared | Owner::Bridged { .. } => "",
     };
     [
         link.server.as_bytes(),

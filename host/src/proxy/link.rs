@@ -24,6 +24,7 @@ use super::methods::{self, Notification};
 use super::notices::{self, Screened};
 use super::outgoing::Filtered;
 use super::{Downlink, Snapshot};
+use crate::bridge;
 use crate::config::Isolation;
 use crate::filter::{Caller, ItemKind};
 use crate::gateway::Gateway;
@@ -281,7 +282,7 @@ impl Link {
             downlink: self.downlink.clone(),
             outgoing: outgoing.clone(),
         };
-        let lease = Arc::new(self.gateway.upstreams().connect(hello).await?);
+        let lease = Arc::new(bridge::connect(self.gateway.upstreams(), hello).await?);
         let connection = lease.connection.clone();
         // Not by the lease: an attempt that failed has let go of it already.
         if self.connected.swap(true, Ordering::AcqRel) {

@@ -83,6 +83,11 @@ pub fn is_urgent_enough(level: &str, wanted: &str) -> bool {
     }
 }
 
+/// The level by its one spelling; none for what is no level.
+pub(super) fn known(level: &str) -> Option<&'static str> {
+    LEVELS.get(rank(level)?).copied()
+}
+
 fn rank(level: &str) -> Option<usize> {
     LEVELS.iter().position(|known| *known == level)
 }

@@ -86,6 +86,7 @@ impl Inbox {
     pub(super) fn one_owner(&self) -> bool {
         match self.owner {
             Owner::Session(_) => true,
+            Owner::Bridged { alone, .. } => alone,
             Owner::Principal(..) => self.hub.only().is_some(),
             Owner::Shared => false,
         }

@@ -254,6 +254,10 @@ impl Connection for Modern {
         Box::pin(self.subscriptions.subscribe(offered))
     }
 
+    fn wants_definitions(&self) -> bool {
+        self.line.wire.cancels_by_leaving()
+    }
+
     fn closed(&self) -> Option<UpstreamError> {
         self.line.inbox.closed()
     }

@@ -137,7 +137,7 @@ impl Upstreams {
     pub async fn connect(&self, hello: Hello) -> Result<Lease, UpstreamError> {
         let hold = self.pool.join(hello)?;
         let (connection, over) = hold.slot.opened.clone().await?;
-        Ok(Lease { connection, transport: over.name(), hold })
+        Ok(Lease { connection, transport: over.name(), hold: Some(hold) })
     }
 
     /// Ends all connections; children get their grace period. Waits for them.
