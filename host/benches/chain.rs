@@ -100,6 +100,8 @@ fn view() -> CallView {
         round: 0,
         deadline: Instant::now() + Duration::from_secs(60),
         params: Bytes::from_static(b"{}"),
+        answers: Arc::default(),
+        definition: None,
         outcome: None,
         upstream_status: None,
         upstream_headers: None,

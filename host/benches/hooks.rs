@@ -150,6 +150,8 @@ fn call() -> CallView {
         round: 0,
         deadline: Instant::now() + Duration::from_secs(600),
         params: Bytes::from_static(br#"{"name":"read_file","arguments":{"path":"/etc/hostname"}}"#),
+        answers: Arc::default(),
+        definition: None,
         outcome: None,
         upstream_status: None,
         upstream_headers: None,

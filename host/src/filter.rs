@@ -36,6 +36,10 @@ pub struct Hooks {
 pub trait Filter: Send + Sync + 'static {
     /// Which hooks it implements.
     fn hooks(&self) -> Hooks;
+    /// Whether [`request`](Filter::request) may look at [`CallView::definition`].
+    fn reads_definitions(&self) -> bool {
+        false
+    }
     /// Who is calling?
     fn authenticate<'a>(&'a self, head: Arc<RequestHead>) -> BoxFuture<'a, Result<Decision, Failure>>;
     /// Edits, renames and reorders what a server offers.
@@ -239,6 +243,10 @@ pub struct CallView {
     pub deadline: Instant,
     /// Raw JSON object; `{}` if the request has none.
     pub params: Bytes,
+    /// What the user said to what this filter asked: raw JSON objects, in the order of its questions.
+    pub answers: Arc<[Bytes]>,
+    /// The raw definition of what is called, where it is listed and a filter may want it.
+    pub definition: Option<Bytes>,
     /// What came back so far.
     pub outcome: Option<Outcome>,
     /// HTTP status of the upstream's answer.
@@ -289,6 +297,17 @@ pub enum Verdict {
     Respond(Bytes),
     /// Refuse.
     Reject(Rejection),
+    /// Ask the user, then call the hook again with what they said.
+    Ask(Vec<Question>),
+}
+
+/// One thing that a filter asks the user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// What the user reads.
+    pub message: String,
+    /// JSON Schema of the answer, a raw JSON object.
+    pub schema: Bytes,
 }
 
 /// A refusal, as the client will see it.

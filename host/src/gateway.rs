@@ -12,7 +12,7 @@ use crate::filter::chain::{self, Placed};
 use crate::filter::{Decision, Principal, RequestHead};
 use crate::jsonrpc::{Document, Limits, Message};
 use crate::keys::Keys;
-use crate::proxy::{Joining, Link, Opening, Snapshot, rescue};
+use crate::proxy::{Joining, Link, Opening, Snapshot, Spent, rescue};
 use crate::upstream::Upstreams;
 
 mod joined;
@@ -35,6 +35,7 @@ pub struct Gateway {
     links: Mutex<Vec<Weak<Link>>>,
     joined: Arc<Joined>,
     calls: AtomicUsize,
+    spent: Spent,
 }
 
 /// Counts a call as under way until dropped.
@@ -72,6 +73,7 @@ impl Gateway {
             links: Mutex::default(),
             joined: Arc::default(),
             calls: AtomicUsize::new(0),
+            spent: Spent::default(),
         })
     }
 
@@ -108,6 +110,11 @@ impl Gateway {
     /// What ids and cursors are sealed with: the `keys` of the first configuration.
     pub fn keys(&self) -> &Keys {
         &self.keys
+    }
+
+    /// The questions that were answered.
+    pub(crate) fn spent(&self) -> &Spent {
+        &self.spent
     }
 
     /// Bounds on messages from servers, and on what filters make of messages.

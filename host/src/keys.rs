@@ -35,6 +35,8 @@ pub enum Purpose {
     EventId,
     /// Leads to the next page of a list.
     Cursor,
+    /// Keeps what a question was about until it is answered.
+    RequestState,
 }
 
 /// The keys that seal and open.
@@ -62,7 +64,7 @@ pub enum SealError {
     NoRandomness,
 }
 
-const PURPOSES: [Purpose; 3] = [Purpose::SessionId, Purpose::EventId, Purpose::Cursor];
+const PURPOSES: [Purpose; 4] = [Purpose::SessionId, Purpose::EventId, Purpose::Cursor, Purpose::RequestState];
 
 impl Purpose {
     /// Goes into the derivation: a purpose keeps its name for as long as there are keys.
@@ -71,6 +73,7 @@ impl Purpose {
             Purpose::SessionId => b"session-id",
             Purpose::EventId => b"event-id",
             Purpose::Cursor => b"cursor",
+            Purpose::RequestState => b"request-state",
         }
     }
 
@@ -82,6 +85,9 @@ impl Purpose {
             Purpose::SessionId | Purpose::EventId => 64,
             // A server's words: some keep a query in it, but a request must still fit its bounds.
             Purpose::Cursor => 8 << 10,
+            // A server's state, questions that filters want to see again, and what filters stored. The
+            // client sends all of it back, within its own bound on messages.
+            Purpose::RequestState => 256 << 10,
         }
     }
 
@@ -90,6 +96,7 @@ impl Purpose {
             Purpose::SessionId => 0,
             Purpose::EventId => 1,
             Purpose::Cursor => 2,
+            Purpose::RequestState => 3,
         }
     }
 }

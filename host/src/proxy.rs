@@ -12,12 +12,14 @@ mod notices;
 mod outgoing;
 mod questions;
 pub mod rescue;
+mod rounds;
 mod snapshot;
 mod wanted;
 
 pub use link::{CallScope, Joining, Link, Opening};
 pub(crate) use modern::without_tasks;
 pub use outgoing::Filtered;
+pub use rounds::Spent;
 pub use snapshot::{Snapshot, method_kinds};
 pub use wanted::Wanted;
 

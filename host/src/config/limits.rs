@@ -65,6 +65,11 @@ pub struct Limits {
     pub probe_seconds: u64,
     /// Longest wait for one call's answer (60 s), and for the user's answer to a question of a server.
     pub call_seconds: u64,
+    /// How long a call of the modern era waits for the answers to a question (10 min): its user decides.
+    pub parked_seconds: u64,
+    /// Answered questions of the modern era that are remembered until they would have expired, so that
+    /// none is answered twice (100,000); beyond it further answers are refused.
+    pub rounds: u32,
     /// Hard cap of a call, whatever progress it makes (10 min).
     pub call_max_seconds: u64,
     /// Silence on a stream after which a comment is sent to keep it open (20 s, with jitter); a
@@ -111,6 +116,8 @@ impl Default for Limits {
             verdict_seconds: 24 * 3600,
             probe_seconds: 8,
             call_seconds: 60,
+            parked_seconds: 600,
+            rounds: 100_000,
             call_max_seconds: 600,
             ping_seconds: 20,
             drain_seconds: 30,

@@ -17,7 +17,7 @@ pub use told::Asked;
 use super::breaker::Permit;
 use super::{
     CallView, Decision, DefinitionsEdit, DefinitionsView, ExchangeView, Failure, FailureKind, ItemKind,
-    ItemsView, Outcome, Rejection, RequestHead, Verdict, Visibility,
+    ItemsView, Outcome, Question, Rejection, RequestHead, Verdict, Visibility,
 };
 use crate::config::OnFailure;
 
@@ -44,9 +44,16 @@ pub struct Row {
 /// A method and the kinds of items it can be about, for building the rows.
 pub type MethodKinds = (&'static str, &'static [ItemKind]);
 
-/// What each filter stored in the course of one call, by its position.
+/// What each filter stored in the course of one call, by its position, and what the user answered to
+/// the one that asked.
 #[derive(Clone, Debug, Default)]
-pub struct States(Vec<(usize, Arc<BTreeMap<String, Bytes>>)>);
+pub struct States {
+    stored: Vec<(usize, Arc<BTreeMap<String, Bytes>>)>,
+    answered: Option<(usize, Arc<[Bytes]>)>,
+}
+
+/// What filters stored, by their names: it outlives the chain.
+pub type Stored = BTreeMap<String, BTreeMap<String, Bytes>>;
 
 /// How a call leaves the request phase.
 #[derive(Debug)]
@@ -66,6 +73,13 @@ pub enum Up {
         outcome: Outcome,
         /// Position of the filter that answered.
         below: usize,
+    },
+    /// A filter wants to hear the user first.
+    Asked {
+        /// Its position: the phase goes on with it.
+        position: usize,
+        /// What it asks, one question at least.
+        questions: Vec<Question>,
     },
 }
 
@@ -124,6 +138,35 @@ impl Chain {
     pub fn looks_at(&self, method: &str) -> bool {
         let row = self.row(method);
         !row.request.is_empty() || !row.response.is_empty()
+    }
+
+    /// Whether a `request` filter that sees this name may look at its definition.
+    pub fn reads_definition(&self, row: &Row, name: Option<&str>) -> bool {
+        row.request.iter().any(|(_, placed)| placed.filter.reads_definitions() && placed.sees_name(name))
+    }
+
+    /// The name of the filter at a position.
+    pub fn name_at(&self, position: usize) -> Option<&str> {
+        self.filters.get(position).map(|placed| &*placed.name)
+    }
+
+    /// The position of a filter.
+    pub fn position_of(&self, name: &str) -> Option<usize> {
+        self.filters.iter().position(|placed| *placed.name == *name)
+    }
+
+    /// What filters stored, so that it can be taken up later by [`Chain::restored`].
+    pub fn stored(&self, states: &States) -> Stored {
+        let named = |(position, state): &(usize, Arc<BTreeMap<String, Bytes>>)| {
+            Some((self.name_at(*position)?.to_owned(), BTreeMap::clone(state)))
+        };
+        states.stored.iter().filter_map(named).collect()
+    }
+
+    /// What filters stored in an earlier round. Those that are gone meanwhile have none.
+    pub fn restored(&self, stored: Stored) -> States {
+        let placed = |(name, state): (String, _)| Some((self.position_of(&name)?, Arc::new(state)));
+        States { stored: stored.into_iter().filter_map(placed).collect(), answered: None }
     }
 
     /// Whether any `response` filter looks at what this method returns.
@@ -235,6 +278,7 @@ impl Chain {
                 continue;
             }
             call.state = states.of(*position);
+            call.answers = states.answers_of(*position);
             let effects = match ask(placed, "request", end, async || {
                 placed.filter.request(Arc::new(call.clone())).await
             })
@@ -258,6 +302,7 @@ impl Chain {
                     tracing::debug!(filter = %placed.name, call = call.id, "rejected");
                     return Up::Answered { outcome: Outcome::Failure(rejection.error()), below: *position };
                 }
+                Verdict::Ask(questions) => return Up::Asked { position: *position, questions },
             }
             if let Some(params) = effects.params {
                 call.params = params;
@@ -295,6 +340,8 @@ impl Chain {
                         (Verdict::Reject(rejection), _) => {
                             call.outcome = Some(Outcome::Failure(rejection.error()));
                         }
+                        // Where verdicts are read, one that asks here is a fault.
+                        (Verdict::Ask(_), _) => {}
                     }
                 }
                 Ok(None) => {}
@@ -439,18 +486,30 @@ async fn ask<T>(
 impl States {
     /// Nothing stored.
     pub const fn none() -> States {
-        States(Vec::new())
+        States { stored: Vec::new(), answered: None }
+    }
+
+    /// Notes what the user said to the filter that asked; forgets what they said before.
+    pub fn answered(&mut self, position: usize, answers: Vec<Bytes>) {
+        self.answered = Some((position, answers.into()));
     }
 
     fn of(&self, position: usize) -> Arc<BTreeMap<String, Bytes>> {
-        self.0.iter().find(|(p, _)| *p == position).map(|(_, s)| s.clone()).unwrap_or_default()
+        self.stored.iter().find(|(p, _)| *p == position).map(|(_, s)| s.clone()).unwrap_or_default()
+    }
+
+    fn answers_of(&self, position: usize) -> Arc<[Bytes]> {
+        match &self.answered {
+            Some((asked, answers)) if *asked == position => answers.clone(),
+            _ => Arc::default(),
+        }
     }
 
     fn put(&mut self, position: usize, state: BTreeMap<String, Bytes>) {
         let state = Arc::new(state);
-        match self.0.iter_mut().find(|(p, _)| *p == position) {
+        match self.stored.iter_mut().find(|(p, _)| *p == position) {
             Some((_, slot)) => *slot = state,
-            None => self.0.push((position, state)),
+            None => self.stored.push((position, state)),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! One call: resolve, access, request filters, upstream, response filters, answer.
 
+mod admission;
+mod asking;
 mod sending;
 
 use std::sync::Arc;
@@ -10,12 +12,14 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use super::definitions::quoted;
+use asking::{Next, Round};
+
 use super::link::{CallScope, Link};
 use super::methods::{self, Row, Subject};
 use super::notices::{Closing, Screened};
 use super::{Downlink, Snapshot, cursors, rescue};
-use crate::filter::chain::{Chain, States, Up};
-use crate::filter::{CallView, Caller, Item, ItemKind, Outcome};
+use crate::filter::chain::{Chain, Up};
+use crate::filter::{CallView, Caller, ItemKind, Outcome};
 use crate::jsonrpc::{self, Document, Kind, Limits, Message};
 use crate::protocol::methods::{DISCOVER, LISTEN};
 
@@ -31,12 +35,15 @@ pub(super) struct Run<'a> {
     pub(super) method: Arc<str>,
     pub(super) caller: Arc<Caller>,
     pub(super) downlink: Arc<dyn Downlink>,
+    /// The client itself, past all filters: for what Lockgate asks on behalf of one.
+    client: Arc<dyn Downlink>,
     /// What filters look at of it; none if none do.
     screened: Option<Arc<Screened>>,
     pub(super) cancel: CancellationToken,
     pub(super) ending: CancellationToken,
     deadline: Instant,
     hard_deadline: Instant,
+    round: Round,
     id: u64,
 }
 
@@ -85,12 +92,14 @@ impl Link {
             chain,
             method: method.clone(),
             caller: scope.caller,
+            client: scope.downlink.clone(),
             downlink: self.watched(screened.clone().map_or(scope.downlink, |screened| screened), &request),
             screened: screened.clone(),
             cancel: cancel.clone(),
             ending: ending.clone(),
             deadline: started + Duration::from_secs(seconds),
             hard_deadline: started + Duration::from_secs(config.limits.call_max_seconds.max(seconds)),
+            round: Round::default(),
             id: CALLS.fetch_add(1, Ordering::Relaxed),
             request,
             snapshot: snapshot.clone(),
@@ -151,6 +160,7 @@ impl Run<'_> {
             // Nobody could judge what an unknown method reaches.
             return Err(rescue::unknown_method(&self.method));
         }
+        self.resume().await?;
         let named = methods::named(row, &self.request).map_err(rescue::invalid_params)?;
         let target = match named {
             Some((kind, visible)) => Some(self.admit(row, kind, visible).await?),
@@ -162,8 +172,10 @@ impl Run<'_> {
         }
         let chain = self.chain.clone();
         let hooks = chain.row(&self.method);
-        let mut states = States::default();
+        let mut states = self.restored();
         let mut view = self.view(target.as_ref());
+        view.definition = self.definition_for_filters(&hooks, target.as_ref()).await;
+        self.hear(&view, &states).await?;
         let mut from = 0;
         let below = loop {
             match chain.request(&hooks, &mut view, &mut states, from).await {
@@ -171,6 +183,7 @@ impl Run<'_> {
                 Up::Rerouted { name, next } => {
                     let target = self.admit_rerouted(row, target.as_ref(), name).await?;
                     view.name = Some(target.name.clone());
+                    view.definition = self.definition_for_filters(&hooks, Some(&target)).await;
                     self.request = self.request.with_params(&view.params);
                     self.request = self.with_name(row, &target.name)?;
                     view.params = self.params();
@@ -180,6 +193,14 @@ impl Run<'_> {
                     view.outcome = Some(outcome);
                     break below;
                 }
+                Up::Asked { position, questions } => {
+                    match self.asked_by_filter(position, questions, &mut states).await? {
+                        Some(result) => return Ok(End::Made(Outcome::Success(result))),
+                        None => {
+                            (from, view.round, view.deadline) = (position, self.round.number, self.deadline)
+                        }
+                    }
+                }
             }
         };
         let mut reply = None;
@@ -187,11 +208,23 @@ impl Run<'_> {
             if let Some(screened) = &self.screened {
                 screened.about(&view, &states);
             }
-            match self.exchange(row, &mut view, target.as_ref()).await {
-                Ok(message) => reply = Some(message),
-                Err(outcome) if self.cancel.is_cancelled() => return Err(outcome),
-                Err(outcome) => view.outcome = Some(outcome),
-            }
+            reply = loop {
+                match self.exchange(row, &mut view, target.as_ref()).await {
+                    Ok(message) if self.link.is_modern() && asks(&message) => {
+                        match self.asked_by_server(message, &view, &states).await? {
+                            // No outcome yet: `response` filters see the final one.
+                            Next::Client(question) => return Ok(End::Reply(question)),
+                            Next::Server => view.outcome = None,
+                        }
+                    }
+                    Ok(message) => break Some(message),
+                    Err(outcome) if self.cancel.is_cancelled() => return Err(outcome),
+                    Err(outcome) => {
+                        view.outcome = Some(outcome);
+                        break None;
+                    }
+                }
+            };
         }
         let before = view.outcome.clone();
         chain.response(&hooks, &mut view, &mut states, below).await;
@@ -244,7 +277,8 @@ impl Run<'_> {
         let subscribed = self.link.subscribe(&self.method, &self.request);
         // What a `request` filter stored is its own; no `upstream` filter sees it.
         let shown = CallView { state: Arc::default(), ..view.clone() };
-        let sent = self.send(self.request.clone(), Some(Arc::new(shown)), definition).await;
+        let request = self.with_round(self.request.clone());
+        let sent = self.send(request, Some(Arc::new(shown)), definition).await;
         if let Some(uri) = &subscribed
             && sent.as_ref().map_or(true, |reply| reply.message.kind() != Kind::Result)
         {
@@ -276,79 +310,6 @@ impl Run<'_> {
         Ok(message)
     }
 
-    /// Resolves a name as the client knows it and asks `access` about it.
-    pub(super) async fn admit(&self, row: &Row, kind: ItemKind, visible: String) -> Result<Target, Outcome> {
-        let visible: Arc<str> = Arc::from(visible);
-        let mut target = Target { kind, name: visible.clone(), visible: visible.clone(), definition: None };
-        if !self.chain.edits(kind) && !self.chain.judges(kind) {
-            return Ok(target);
-        }
-        let unknown = || self.unknown(kind, &visible);
-        if let Some(definitions) = self.definitions(kind).await? {
-            let found = match definitions.find(&visible) {
-                Some(found) => Some(found.clone()),
-                None => match self.definitions_again(kind).await? {
-                    Some(again) => again.find(&visible).cloned(),
-                    None => None,
-                },
-            };
-            match found {
-                Some(found) => {
-                    target.name = found.name;
-                    target.definition = Some(found.judged);
-                }
-                None if kind == ItemKind::Resource && self.may_be_unlisted(row, &visible).await? => {}
-                None => return Err(unknown()),
-            }
-        }
-        self.judge_one(target).await
-    }
-
-    /// Resources may exist without being listed, where a template covers them or a result linked
-    /// to them. Only the server knows; but what needs no existing resource (a subscription, a
-    /// completion) would tell a hidden one from an unknown one.
-    async fn may_be_unlisted(&self, row: &Row, uri: &str) -> Result<bool, Outcome> {
-        if row.method == "resources/read" {
-            return Ok(true);
-        }
-        let templates = self.definitions(ItemKind::ResourceTemplate).await?;
-        Ok(templates.is_some_and(|templates| templates.template_of(uri).is_some()))
-    }
-
-    async fn admit_rerouted(
-        &self,
-        row: &Row,
-        target: Option<&Target>,
-        name: String,
-    ) -> Result<Target, Outcome> {
-        let Some(target) = target else {
-            return Err(rescue::invalid_params("this method has no name to reroute"));
-        };
-        let kind = target.kind;
-        let name: Arc<str> = Arc::from(name);
-        let definition = match self.definitions(kind).await? {
-            Some(all) => match all.items().iter().find(|d| d.name == name) {
-                Some(found) => Some(found.judged.clone()),
-                None if kind == ItemKind::Resource && self.may_be_unlisted(row, &name).await? => None,
-                None => return Err(self.unknown(kind, &target.visible)),
-            },
-            None => None,
-        };
-        self.judge_one(Target { kind, visible: target.visible.clone(), name, definition }).await
-    }
-
-    async fn judge_one(&self, target: Target) -> Result<Target, Outcome> {
-        let item = Item {
-            name: target.name.clone(),
-            visible_name: target.visible.clone(),
-            definition: target.definition.clone(),
-        };
-        match self.judge(target.kind, vec![item]).await?.first() {
-            Some(true) => Ok(target),
-            _ => Err(self.unknown(target.kind, &target.visible)),
-        }
-    }
-
     fn view(&self, target: Option<&Target>) -> CallView {
         CallView {
             id: self.id,
@@ -357,9 +318,11 @@ impl Run<'_> {
             name: target.map(|t| t.name.clone()),
             visible_name: target.map(|t| t.visible.clone()),
             caller: self.caller.clone(),
-            round: 0,
+            round: self.round.number,
             deadline: self.deadline,
             params: self.params(),
+            answers: Arc::default(),
+            definition: None,
             outcome: None,
             upstream_status: None,
             upstream_headers: None,
@@ -397,16 +360,19 @@ impl End {
             let code = jsonrpc::get(error, "/code").map(String::from_utf8_lossy).unwrap_or_default();
             format!("error {code}")
         };
-        let success = |result: &[u8]| match jsonrpc::get(result, "/isError") {
-            Some(b"true") => "tool error".to_owned(),
-            _ => "ok".to_owned(),
-        };
+        let success =
+            |result: &[u8]| match (jsonrpc::get(result, "/isError"), jsonrpc::get(result, "/resultType")) {
+                (Some(b"true"), _) => "tool error".to_owned(),
+                (_, Some(b"\"input_required\"")) => "asked".to_owned(),
+                _ => "ok".to_owned(),
+            };
         match self {
             End::Made(Outcome::Success(result)) => success(result),
             End::Made(Outcome::Failure(e)) => error(e),
             End::Reply(message) => match (message.kind(), message.error_object()) {
                 (Kind::Error, Some(e)) => error(&e),
                 // Spans of the result's own members are known: no second scan of a large result.
+                _ if asks(message) => "asked".to_owned(),
                 _ => match message.result_member("isError") {
                     Some(b"true") => "tool error".to_owned(),
                     _ => "ok".to_owned(),
@@ -414,6 +380,11 @@ impl End {
             },
         }
     }
+}
+
+/// Whether a server of the modern era asks instead of answering.
+fn asks(message: &Message) -> bool {
+    message.result_member("resultType") == Some(b"\"input_required\"")
 }
 
 /// Whether these are the same bytes, not only equal ones: then nothing was edited.

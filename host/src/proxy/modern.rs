@@ -62,11 +62,16 @@ impl Run<'_> {
     /// What a call needs before it goes to a server of this era. Returns the definition of the tool it
     /// calls as the server gives it, where it is known.
     pub(super) async fn prepare(&mut self, row: &Row, view: &CallView) -> Option<Bytes> {
-        if row.method != "tools/call" || !self.link.is_modern() {
+        if row.method != "tools/call" {
             return None;
         }
-        if !self.chain.follows_task(view.name.as_deref(), "tasks/get") {
+        // One that cannot be had fails the call, a moment later.
+        let wanted = self.connection().await.is_ok_and(|connection| connection.wants_definitions());
+        if self.link.is_modern() && !self.chain.follows_task(view.name.as_deref(), "tasks/get") {
             self.request = without_tasks(&self.request);
+        }
+        if !wanted {
+            return None;
         }
         self.definition_of(view.name.as_deref()?, false).await.map(|found| found.raw)
     }

@@ -12,12 +12,14 @@ use super::run::{Answer, Hook, Ran, words};
 use super::store::Subject;
 use crate::filter::{
     AskEffects, Decision, DefinitionsEdit, Delivery, Effects, ExchangeEffects, Failure, FailureKind, Outcome,
-    Principal, Rejection, Verdict, Visibility,
+    Principal, Question, Rejection, Verdict, Visibility,
 };
 use crate::jsonrpc::{Document, JsonKind, Limits, Message, Source};
 
 /// Longest text of a refusal.
 const MESSAGE_BYTES: usize = 4 << 10;
+/// Most questions that a filter asks the user at once: more than anybody reads.
+const QUESTIONS: usize = 8;
 /// Longest identifier of a principal.
 const ID_BYTES: usize = 256;
 
@@ -138,8 +140,11 @@ pub(super) fn effects(hook: Hook, ran: Ran, identity: &Identity) -> Result<Effec
             Verdict::Respond(object(hook, "the result", result, identity)?)
         }
         types::Verdict::Reject(rejection) => Verdict::Reject(rejected(hook, rejection, identity)?),
+        types::Verdict::Ask(questions) if hook == Hook::Request => {
+            Verdict::Ask(self::questions(hook, questions, identity)?)
+        }
         types::Verdict::Ask(_) => {
-            return Err(bad(hook, "it answered `ask`, which this Lockgate does not carry out yet"));
+            return Err(bad(hook, "it answered `ask`, which is for `on-request` only"));
         }
         types::Verdict::Extra(_) => return Err(bad(hook, "a verdict that this Lockgate does not know")),
     };
@@ -154,6 +159,27 @@ pub(super) fn effects(hook: Hook, ran: Ran, identity: &Identity) -> Result<Effec
         effects.outcome = edited_outcome(hook, &mut documents, Key::Outcome, outcome)?;
     }
     Ok(effects)
+}
+
+/// Questions for the user, within their bounds.
+fn questions(
+    hook: Hook,
+    questions: Vec<types::Question>,
+    identity: &Identity,
+) -> Result<Vec<Question>, Failure> {
+    if questions.is_empty() || questions.len() > QUESTIONS {
+        let what = format_args!("it asks {} questions; 1 to {QUESTIONS} are asked at once", questions.len());
+        return Err(bad(hook, what));
+    }
+    let question = |types::Question { message, schema }| {
+        if message.is_empty() || message.len() > MESSAGE_BYTES {
+            let what = format_args!("the message of a question has 1 to {MESSAGE_BYTES} bytes");
+            return Err(bad(hook, what));
+        }
+        within_output(hook, schema.len(), identity)?;
+        Ok(Question { message, schema: object(hook, "the schema of a question", schema, identity)? })
+    };
+    questions.into_iter().map(question).collect()
 }
 
 fn edited_params(

@@ -12,6 +12,7 @@ use wasmtime::component::Component;
 use super::answers;
 use super::engine::Engine;
 use super::fault::LoadError;
+use super::link;
 use super::prepare::Start;
 use super::run::{Hook, Runtime};
 use super::store::Subject;
@@ -151,6 +152,7 @@ pub(super) struct Identity {
 /// A filter that runs a plugin's hooks, each in a fresh instance (or a warm one) within its limits.
 pub struct WasmFilter {
     runtime: Runtime,
+    reads_definitions: bool,
 }
 
 impl WasmFilter {
@@ -187,7 +189,8 @@ impl WasmFilter {
         });
         let warm = loading.instances == Instances::Warm;
         let runtime = Runtime::new(engine, &component, identity, configure, warm).await?;
-        Ok(WasmFilter { runtime })
+        let reads_definitions = link::imports_of_context(engine, &component, "[method]call.definition");
+        Ok(WasmFilter { runtime, reads_definitions })
     }
 
     /// Runs `lifecycle.self-test` on an instance as calls get it; a plugin without `lifecycle` passes.
@@ -228,6 +231,10 @@ impl Filter for WasmFilter {
             input: self.runtime.has(Hook::Ask),
             notification: self.runtime.has(Hook::Notification),
         }
+    }
+
+    fn reads_definitions(&self) -> bool {
+        self.reads_definitions
     }
 
     fn authenticate<'a>(&'a self, head: Arc<RequestHead>) -> BoxFuture<'a, Result<Decision, Failure>> {

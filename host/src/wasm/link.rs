@@ -228,6 +228,19 @@ fn wrong_track(version: &str) -> Option<String> {
     })
 }
 
+/// Whether a component imports this function of the contract's `context`. Tools leave out what a plugin
+/// never calls.
+pub(super) fn imports_of_context(engine: &Engine, component: &Component, function: &str) -> bool {
+    use wasmtime::component::types::ComponentItem;
+    let ty = component.component_type();
+    ty.imports(engine.wasmtime()).any(|(name, item)| match item.ty {
+        ComponentItem::ComponentInstance(instance) if ours(name).is_some_and(|(i, _)| i == "context") => {
+            instance.exports(engine.wasmtime()).any(|(export, _)| export == function)
+        }
+        _ => false,
+    })
+}
+
 /// Links a component to what it may use, and nothing else.
 pub(super) fn linked(
     engine: &Engine,

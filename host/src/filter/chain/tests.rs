@@ -108,6 +108,8 @@ fn view(name: &str) -> CallView {
         round: 0,
         deadline: Instant::now() + Duration::from_secs(9),
         params: Bytes::from_static(b"{}"),
+        answers: Arc::default(),
+        definition: None,
         outcome: None,
         upstream_status: None,
         upstream_headers: None,

@@ -62,7 +62,7 @@ impl Run<'_> {
 
     /// The link's connection. Making it anew may take longer than this call may, and goes on then
     /// for the next one.
-    async fn connection(&self) -> Result<Arc<dyn Connection>, UpstreamError> {
+    pub(in crate::proxy) async fn connection(&self) -> Result<Arc<dyn Connection>, UpstreamError> {
         tokio::select! {
             biased;
             connection = self.link.connection() => connection,

@@ -63,6 +63,21 @@ impl HostCall for State {
         Ok(self.call_at(handle.rep())?.round)
     }
 
+    fn answers(&mut self, handle: Resource<Call>) -> wasmtime::Result<Vec<String>> {
+        let call = self.call_at(handle.rep())?;
+        let answers: Vec<String> =
+            call.answers.iter().map(|answer| String::from_utf8_lossy(answer).into_owned()).collect();
+        self.pulled(answers.iter().map(String::len).sum())?;
+        Ok(answers)
+    }
+
+    fn definition(&mut self, handle: Resource<Call>) -> wasmtime::Result<Option<Resource<Doc>>> {
+        let call = self.call_at(handle.rep())?;
+        let Some(definition) = &call.definition else { return Ok(None) };
+        self.open(Key::Definition(0), definition, Access::Lent("a definition is edited in `catalog`"))
+            .map(Some)
+    }
+
     fn remaining_ms(&mut self, handle: Resource<Call>) -> wasmtime::Result<u64> {
         let left = self.call_at(handle.rep())?.deadline.saturating_duration_since(Instant::now());
         Ok(u64::try_from(left.as_millis()).unwrap_or(u64::MAX))

@@ -154,6 +154,8 @@ pub(super) fn call() -> CallView {
         params: Bytes::from_static(
             br#"{"name":"read_file","arguments":{"path":"/a","n":1.0},"_meta":{"progressToken":5,"mine":1}}"#,
         ),
+        answers: Arc::default(),
+        definition: None,
         outcome: None,
         upstream_status: None,
         upstream_headers: None,

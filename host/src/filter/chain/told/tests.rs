@@ -241,6 +241,8 @@ async fn a_filter_sees_what_itself_stored_in_the_call() {
         round: 0,
         deadline: Instant::now(),
         params: Bytes::from_static(b"{}"),
+        answers: Arc::default(),
+        definition: None,
         outcome: None,
         upstream_status: None,
         upstream_headers: None,

@@ -1,0 +1,275 @@
+//! What a question of the modern era keeps until its client makes the request anew with the answers
+//! (2026-07-28, multi round-trip requests): sealed in the `requestState` that goes along.
+//!
+//! A client can neither read nor make one. It opens for the request that it was given for only: the same
+//! principal, server, method and arguments; until it expires; and once.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::link::Link;
+use crate::filter::Caller;
+use crate::filter::chain::Stored;
+use crate::jsonrpc;
+use crate::keys::{Purpose, SealError};
+use crate::upstream::Owner;
+
+/// The methods that may be answered with a question (2026-07-28, multi round-trip requests).
+pub(super) const METHODS: [&str; 3] = ["tools/call", "prompts/get", "resources/read"];
+/// Rounds of one call. The SDKs' clients give up after ten.
+pub(super) const MOST: u32 = 16;
+/// Questions that a server may ask at once; each may pass filters.
+pub(super) const QUESTIONS: usize = 64;
+
+/// What one round leaves for the next.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Kept {
+    /// Names this question: it is answered once.
+    nonce: u128,
+    /// In seconds since 1970.
+    until: u64,
+    /// The number of the round that brings the answers.
+    pub(super) round: u32,
+    /// The server's own `requestState`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) state: Option<String>,
+    /// What was asked, as the client saw it, by key: only where filters want to see the answers.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub(super) asked: BTreeMap<String, Asked>,
+    /// Answers that the server has not got yet.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub(super) answers: BTreeMap<String, Box<RawValue>>,
+    /// What filters stored, each key and value as numbers: they are bytes.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub(super) stored: BTreeMap<String, BTreeMap<String, Vec<u8>>>,
+    /// The filter that asks, and how many questions, if it is one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(super) asking: Option<(String, usize)>,
+}
+
+/// One question of a server.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Asked {
+    pub(super) method: String,
+    pub(super) params: Box<RawValue>,
+}
+
+/// Why a `requestState` is worth nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Worthless {
+    /// Forged, altered, foreign, expired, or used before: nobody is told which.
+    Invalid,
+    /// As many as `limits.rounds` are remembered.
+    Busy,
+}
+
+impl Kept {
+    /// Nothing yet, for the round with that number.
+    pub(super) fn until(round: u32) -> Kept {
+        Kept { round, ..Kept::default() }
+    }
+
+    /// Seals it for the request that it belongs to.
+    pub(super) fn seal(
+        mut self,
+        link: &Link,
+        caller: &Caller,
+        method: &str,
+        params: &Bytes,
+    ) -> Result<String, SealError> {
+        let mut nonce = [0; 16];
+        getrandom::fill(&mut nonce).map_err(|_| SealError::NoRandomness)?;
+        self.nonce = u128::from_le_bytes(nonce);
+        self.until = now().saturating_add(link.gateway.config().limits.parked_seconds);
+        let bytes = serde_json::to_vec(&self).map_err(|_| SealError::NoRandomness)?;
+        let digest = digest(params);
+        link.gateway.keys().seal(Purpose::RequestState, &bytes, &context(link, caller, method, &digest))
+    }
+
+    /// Opens what [`Kept::seal`] made, once.
+    pub(super) fn open(
+        text: &str,
+        link: &Link,
+        caller: &Caller,
+        method: &str,
+        params: &Bytes,
+    ) -> Result<Kept, Worthless> {
+        let digest = digest(params);
+        let keys = link.gateway.keys();
+        let opened = keys.open(Purpose::RequestState, text, &context(link, caller, method, &digest));
+        let kept: Kept =
+            opened.and_then(|bytes| serde_json::from_slice(&bytes).ok()).ok_or(Worthless::Invalid)?;
+        let now = now();
+        if kept.until < now {
+            return Err(Worthless::Invalid);
+        }
+        let most = link.gateway.config().limits.rounds as usize;
+        link.gateway.spent().spend(kept.nonce, kept.until, now, most)?;
+        Ok(kept)
+    }
+
+    pub(super) fn set_stored(&mut self, stored: Stored) {
+        let bytes = |state: BTreeMap<String, Bytes>| {
+            state.into_iter().map(|(key, value)| (key, value.to_vec())).collect()
+        };
+        self.stored = stored.into_iter().map(|(filter, state)| (filter, bytes(state))).collect();
+    }
+
+    pub(super) fn take_stored(&mut self) -> Stored {
+        let bytes = |state: BTreeMap<String, Vec<u8>>| {
+            state.into_iter().map(|(key, value)| (key, Bytes::from(value))).collect()
+        };
+        std::mem::take(&mut self.stored).into_iter().map(|(filter, state)| (filter, bytes(state))).collect()
+    }
+}
+
+/// The questions that were answered, until they would have expired anyway. Of this process: replicas that
+/// share keys do not share it, and what a server remembers is only at one of them as well.
+#[derive(Debug, Default)]
+pub struct Spent {
+    until: Mutex<HashMap<u128, u64>>,
+}
+
+impl Spent {
+    fn spend(&self, nonce: u128, until: u64, now: u64, most: usize) -> Result<(), Worthless> {
+        let mut spent = self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        if spent.len() >= most {
+            spent.retain(|_, until| *until >= now);
+        }
+        if spent.contains_key(&nonce) {
+            return Err(Worthless::Invalid);
+        }
+        if spent.len() >= most {
+            return Err(Worthless::Busy);
+        }
+        spent.insert(nonce, until);
+        Ok(())
+    }
+}
+
+/// A request without what only its rounds have.
+pub(super) fn without_round(params: &Bytes, limits: jsonrpc::Limits) -> Bytes {
+    let mut document = jsonrpc::Document::new(params.clone(), limits);
+    for member in ["/inputResponses", "/requestState"] {
+        // What is not there cannot be removed, and need not be.
+        let _ = document.remove(member);
+    }
+    document.bytes().clone()
+}
+
+/// What stays the same from round to round: all but `_meta` and the round's own members, whatever the
+/// order that a client writes its members in.
+fn digest(params: &Bytes) -> [u8; 32] {
+    let mut canonical = Vec::with_capacity(params.len());
+    if let Ok(serde_json::Value::Object(mut members)) = serde_json::from_slice(params) {
+        for member in ["_meta", "inputResponses", "requestState"] {
+            members.remove(member);
+        }
+        canonicalize(&serde_json::Value::Object(members), &mut canonical);
+    }
+    let digest = ring::digest::digest(&ring::digest::SHA256, &canonical);
+    let mut bytes = [0; 32];
+    // SHA-256 has as many.
+    bytes.copy_from_slice(digest.as_ref());
+    bytes
+}
+
+fn canonicalize(value: &serde_json::Value, out: &mut Vec<u8>) {
+    use serde_json::Value;
+    match value {
+        Value::Object(members) => {
+            let mut sorted: Vec<_> = members.iter().collect();
+            sorted.sort_by(|a, b| a.0.cmp(b.0));
+            out.push(b'{');
+            for (name, value) in sorted {
+                out.extend_from_slice(&jsonrpc::escape(name));
+                out.push(b':');
+                canonicalize(value, out);
+                out.push(b',');
+            }
+            out.push(b'}');
+        }
+        Value::Array(items) => {
+            out.push(b'[');
+            for item in items {
+                canonicalize(item, out);
+                out.push(b',');
+            }
+            out.push(b']');
+        }
+        Value::String(text) => out.extend_from_slice(&jsonrpc::escape(text)),
+        other => out.extend_from_slice(other.to_string().as_bytes()),
+    }
+}
+
+/// Whose a question is, and what about.
+fn context<'a>(link: &'a Link, caller: &'a Caller, method: &'a str, digest: &'a [u8]) -> [&'a [u8]; 6] {
+    let principal = caller.principal.as_ref();
+    let session = match &link.owner {
+        Owner::Session(id) => id,
+        _ => "",
+    };
+    [
+        link.server.as_bytes(),
+        method.as_bytes(),
+        session.as_bytes(),
+        principal.map_or(b"", |principal| principal.issuer.as_bytes()),
+        principal.map_or(b"", |principal| principal.id.as_bytes()),
+        digest,
+    ]
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(params: &'static str) -> [u8; 32] {
+        digest(&Bytes::from_static(params.as_bytes()))
+    }
+
+    #[test]
+    fn the_digest_is_that_of_the_arguments_whatever_their_order() {
+        let first = of(r#"{"name":"t","arguments":{"a":1,"b":[1,"x"]},"_meta":{"progressToken":1}}"#);
+        let again = of(
+            r#"{"arguments":{"b":[1,"x"],"a":1},"name":"t","requestState":"s","inputResponses":{"k":{}}}"#,
+        );
+        assert_eq!(first, again);
+        for other in [
+            r#"{"name":"u","arguments":{"a":1,"b":[1,"x"]}}"#,
+            r#"{"name":"t","arguments":{"a":2,"b":[1,"x"]}}"#,
+            r#"{"name":"t","arguments":{"a":1,"b":["x",1]}}"#,
+            r#"{"name":"t","arguments":{"a":1,"b":[1,"x"],"c":null}}"#,
+            r#"{"name":"t"}"#,
+        ] {
+            assert_ne!(first, of(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_question_is_answered_once_and_as_many_are_remembered_as_may_be() {
+        let spent = Spent::default();
+        assert_eq!(spent.spend(1, 100, 50, 2), Ok(()));
+        assert_eq!(spent.spend(1, 100, 50, 2), Err(Worthless::Invalid));
+        assert_eq!(spent.spend(2, 60, 50, 2), Ok(()));
+        assert_eq!(spent.spend(3, 100, 50, 2), Err(Worthless::Busy), "nobody is forgotten too early");
+        assert_eq!(spent.spend(1, 100, 70, 2), Err(Worthless::Invalid), "not even at the limit");
+        assert_eq!(spent.spend(3, 100, 70, 2), Ok(()), "what expired makes room");
+    }
+
+    #[test]
+    fn a_request_can_be_freed_of_its_round() {
+        let params = Bytes::from_static(br#"{"name":"t","inputResponses":{},"requestState":"x"}"#);
+        assert_eq!(&without_round(&params, Default::default())[..], br#"{"name":"t"}"#);
+        let plain = Bytes::from_static(br#"{"name":"t"}"#);
+        assert_eq!(without_round(&plain, Default::default()), plain);
+    }
+}
