@@ -18,6 +18,7 @@ pub mod client;
 pub mod gate;
 pub mod http;
 pub mod install;
+pub mod modern;
 pub mod paths;
 pub mod peer;
 pub mod processes;
@@ -26,6 +27,7 @@ pub mod versions;
 pub use client::{Answer, Client, Pending};
 pub use gate::{Gate, Setup};
 pub use http::{Http, Response, post};
+pub use modern::Modern;
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! One MCP request on its way up, and its result on its way down; and who calls.
 
 use crate::raw::context as raw;
-use crate::{AccessError, Doc};
+use crate::{AccessError, Answer, Doc};
 
 /// One MCP request on its way up, and its result on its way down.
 ///
@@ -55,6 +55,20 @@ impl Call {
     /// 0 for the first exchange; counts up with every `input_required` round of the same call.
     pub fn round(&self) -> u32 {
         self.0.round()
+    }
+
+    /// What the user said to the questions that this filter asked in the round before, in their order.
+    /// Empty if it asked nothing. Only in `request`. What it decides by them, and wants to know in later
+    /// rounds, it keeps with [`Call::put_state`].
+    pub fn answers(&self) -> Vec<Answer> {
+        self.0.answers().iter().map(|answer| Answer::read(answer)).collect()
+    }
+
+    /// The definition of the tool, prompt or resource, as the server lists it. None where it is not
+    /// listed, and for methods without a name. Only in `request`. A plugin that calls this costs a reading
+    /// of the server's list now and then.
+    pub fn definition(&self) -> Option<Doc> {
+        self.0.definition().map(Doc)
     }
 
     /// Milliseconds until the call is cut.

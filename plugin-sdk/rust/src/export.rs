@@ -59,7 +59,12 @@ pub fn verdict(verdict: Verdict) -> types::Verdict {
         Verdict::Proceed => types::Verdict::Proceed,
         Verdict::Respond(json) => types::Verdict::Respond(json),
         Verdict::Reject(refusal) => types::Verdict::Reject(rejection(refusal)),
+        Verdict::Ask(questions) => types::Verdict::Ask(questions.into_iter().map(question).collect()),
     }
+}
+
+fn question(question: crate::Question) -> types::Question {
+    types::Question { message: question.message, schema: question.schema }
 }
 
 /// A rejection as the contract has it.

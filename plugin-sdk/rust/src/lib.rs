@@ -106,7 +106,7 @@ pub use hooks::{
 };
 pub use items::{Definitions, Items, Kind, Visibility};
 pub use told::{Ask, AskVerdict, Delivery, Notification};
-pub use verdict::{AccessError, ExchangeVerdict, Failure, Rejection, Verdict};
+pub use verdict::{AccessError, Answer, ExchangeVerdict, Failure, Question, Rejection, Verdict};
 
 /// Exports a filter: `export!(MyFilter: OnRequest, OnResponse)`.
 ///
@@ -136,10 +136,10 @@ mod guide {}
 /// Everything a filter usually needs.
 pub mod prelude {
     pub use crate::{
-        Access, AccessError, Ask, AskVerdict, Authenticate, Call, Catalog, Decision, Definitions, Delivery,
-        Doc, Exchange, ExchangeVerdict, Failure, Filter, Glob, Head, Identity, Items, Kind, NoConfig,
-        Notification, OnInput, OnNotification, OnRequest, OnResponse, OnUpstream, Outcome, Principal,
-        Refusal, Rejection, Verdict, Visibility,
+        Access, AccessError, Answer, Ask, AskVerdict, Authenticate, Call, Catalog, Decision, Definitions,
+        Delivery, Doc, Exchange, ExchangeVerdict, Failure, Filter, Glob, Head, Identity, Items, Kind,
+        NoConfig, Notification, OnInput, OnNotification, OnRequest, OnResponse, OnUpstream, Outcome,
+        Principal, Question, Refusal, Rejection, Verdict, Visibility,
     };
 }
 

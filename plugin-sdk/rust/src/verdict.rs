@@ -12,12 +12,63 @@ pub enum Verdict {
     Respond(String),
     /// Refuse. This is a decision and counts as one, not as a fault.
     Reject(Rejection),
+    /// Ask the user first, 1 to 8 questions; only in `request`. The hook is called again, and
+    /// [`Call::answers`](crate::Call::answers) has what they said.
+    Ask(Vec<Question>),
+}
+
+/// One thing to ask the user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// What the user reads, at most 4 KiB.
+    pub message: String,
+    /// JSON Schema of the answer: an object with flat properties (MCP `requestedSchema`).
+    pub schema: String,
+}
+
+impl Question {
+    /// A question that is answered with yes or no.
+    pub fn consent(message: impl Into<String>) -> Question {
+        Question { message: message.into(), schema: r#"{"type":"object","properties":{}}"#.to_owned() }
+    }
+}
+
+/// What the user said to one question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Answer {
+    /// Yes, and what was filled in: a JSON object.
+    Accepted(String),
+    /// No.
+    Declined,
+    /// Nothing: the question was closed, or nobody answered in time.
+    Cancelled,
+}
+
+impl Answer {
+    /// From an MCP `ElicitResult`. What is none is a cancellation.
+    pub(crate) fn read(json: &str) -> Answer {
+        let answer: serde_json::Value = serde_json::from_str(json).unwrap_or_default();
+        match answer.get("action").and_then(|action| action.as_str()) {
+            Some("accept") => {
+                let content = answer.get("content").map_or_else(|| "{}".to_owned(), ToString::to_string);
+                Answer::Accepted(content)
+            }
+            Some("decline") => Answer::Declined,
+            _ => Answer::Cancelled,
+        }
+    }
 }
 
 impl Verdict {
     /// Refuses with one sentence that a person or a model can act on.
     pub fn reject(message: impl Into<String>) -> Verdict {
         Verdict::Reject(Rejection::new(message))
+    }
+
+    /// Asks the user for a yes.
+    pub fn ask_consent(message: impl Into<String>) -> Verdict {
+        Verdict::Ask(vec![Question::consent(message)])
     }
 
     /// Answers with a `tools/call` result of one text.

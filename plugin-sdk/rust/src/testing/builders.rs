@@ -25,6 +25,8 @@ impl CallBuilder {
             principal: None,
             headers: BTreeMap::new(),
             round: 0,
+            answers: Vec::new(),
+            definition: None,
             params: Rc::new(RefCell::new(Value::Object(Map::new()))),
             outcome: None,
             upstream_status: None,
@@ -82,6 +84,25 @@ impl CallBuilder {
     /// `input_required` rounds so far.
     pub fn round(mut self, round: u32) -> Self {
         self.0.round = round;
+        self
+    }
+
+    /// What the user said to the filter's questions, each an MCP `ElicitResult`. Belongs to a later
+    /// [`round`](CallBuilder::round).
+    pub fn answers(mut self, answers: &[Value]) -> Self {
+        self.0.answers = answers.iter().map(Value::to_string).collect();
+        self
+    }
+
+    /// The definition of what is called.
+    pub fn definition(mut self, definition: Value) -> Self {
+        self.0.definition = Some(Rc::new(RefCell::new(definition)));
+        self
+    }
+
+    /// What a filter stored in an earlier round.
+    pub fn state(self, key: &str, value: &[u8]) -> Self {
+        self.0.state.borrow_mut().insert(key.to_owned(), value.to_vec());
         self
     }
 

@@ -113,6 +113,8 @@ pub(crate) struct Call {
     pub(crate) principal: Option<Principal>,
     pub(crate) headers: Headers,
     pub(crate) round: u32,
+    pub(crate) answers: Vec<String>,
+    pub(crate) definition: Option<Rc<RefCell<Json>>>,
     pub(crate) params: Rc<RefCell<Json>>,
     /// True if it is a result.
     pub(crate) outcome: Option<(bool, Rc<RefCell<Json>>)>,
@@ -158,6 +160,15 @@ impl Call {
 
     pub(crate) fn round(&self) -> u32 {
         self.round
+    }
+
+    pub(crate) fn answers(&self) -> Vec<String> {
+        self.answers.clone()
+    }
+
+    pub(crate) fn definition(&self) -> Option<Doc> {
+        let definition = self.definition.clone()?;
+        Some(Doc::new(definition, Access::ReadOnly, self.pull_bytes))
     }
 
     pub(crate) fn remaining_ms(&self) -> u64 {

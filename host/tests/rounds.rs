@@ -1,0 +1,134 @@
+//! The rounds of a modern call past filters: what is sealed, who may answer, and once.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
+
+#[path = "support/support.rs"]
+mod support;
+
+use serde_json::{Value, json};
+use sha2::Digest;
+use support::{Gate, Modern, Setup};
+
+fn hash(key: &str) -> String {
+    hex::encode(sha2::Sha256::digest(key))
+}
+
+fn error_code(answer: &support::Answer) -> i64 {
+    answer.message["error"]["code"].as_i64().unwrap_or_else(|| panic!("{answer:?}"))
+}
+
+fn accept(name: &str) -> impl Fn(&str, &Value) -> Value {
+    let content = json!({ "action": "accept", "content": { "name": name } });
+    move |_, _| content.clone()
+}
+
+/// How many calls of a tool reached the server.
+fn calls(gate: &Gate, tool: &str) -> usize {
+    gate.arrived("fx").iter().filter(|message| message["params"]["name"] == tool).count()
+}
+
+#[test]
+fn where_no_filter_looks_a_modern_servers_state_passes_as_it_is() {
+    let gate = Setup::fixture(&["--modern"]).start();
+    let mut client = Modern::new(gate.address, "fx");
+    let asked = client.call("ask_elicitation", json!({ "text": "who" }));
+    assert_eq!(asked.result()["requestState"], "asked \u{e9} / once");
+    let answer = client.again("ask_elicitation", json!({ "text": "who" }), &asked, accept("Ada"));
+    assert!(answer.text().contains("Ada"), "{answer:?}");
+}
+
+#[test]
+fn a_filter_sees_questions_and_answers_of_a_modern_server() {
+    let gate = Setup::fixture(&["--modern"]).with_filter(json!({ "plugin": "usher" })).start();
+    let mut client = Modern::new(gate.address, "fx");
+    let arguments = json!({ "text": "who" });
+    let asked = client.call("ask_elicitation", arguments.clone());
+    assert_eq!(asked.result()["inputRequests"]["q"]["params"]["message"], "edited", "{asked:?}");
+    assert_ne!(asked.result()["requestState"], "asked \u{e9} / once", "it is sealed");
+    let answer = client.again("ask_elicitation", arguments, &asked, accept("Ada"));
+    assert!(answer.text().contains(r#""name":"edited""#), "{answer:?}");
+}
+
+#[test]
+fn a_filter_answers_in_the_clients_place_and_the_client_is_not_asked() {
+    let gate = Setup::fixture(&["--modern"]).with_filter(json!({ "plugin": "usher" })).start();
+    let mut client = Modern::new(gate.address, "fx");
+    let answer = client.call("ask_elicitation", json!({ "text": "answer" }));
+    assert!(answer.text().contains(r#""name":"usher""#), "{answer:?}");
+    assert_eq!(calls(&gate, "ask_elicitation"), 2, "the server got its answer in a round of its own");
+    let refused = client.call("ask_elicitation", json!({ "text": "refuse" }));
+    assert!(refused.text().contains("decline"), "{refused:?}");
+}
+
+#[test]
+fn a_request_state_that_is_altered_used_foreign_or_of_other_arguments_executes_nothing() {
+    let keys = json!({ "keys": [
+        { "name": "ada", "sha256": hash("ada's") }, { "name": "bob", "sha256": hash("bob's") } ] });
+    let gate = Setup::fixture(&["--modern"])
+        .with_filter(json!({ "plugin": "api-key-auth", "config": keys }))
+        .with_filter(json!({ "plugin": "usher" }))
+        .start();
+    let client =
+        |key: &str| Modern::new(gate.address, "fx").with_header("authorization", &format!("Bearer {key}"));
+    let (mut ada, mut bob) = (client("ada's"), client("bob's"));
+    let arguments = json!({ "text": "who" });
+    let asked = ada.call("ask_elicitation", arguments.clone());
+    let state = asked.result()["requestState"].as_str().unwrap().to_owned();
+    let before = calls(&gate, "ask_elicitation");
+    let again = |client: &mut Modern, state: Value, arguments: Value| {
+        client.request(
+            "tools/call",
+            json!({ "name": "ask_elicitation", "arguments": arguments,
+            "requestState": state, "inputResponses": { "q": { "action": "accept", "content": {} } } }),
+        )
+    };
+    for at in (0..state.len()).step_by(7) {
+        let mut altered = state.clone().into_bytes();
+        altered[at] = if altered[at] == b'A' { b'B' } else { b'A' };
+        let altered = String::from_utf8(altered).unwrap();
+        assert_eq!(error_code(&again(&mut ada, json!(altered), arguments.clone())), -32602, "at {at}");
+    }
+    for (what, state) in [
+        ("cut", json!(&state[..state.len() - 1])),
+        ("the server's own", json!("asked \u{e9} / once")),
+        ("empty", json!("")),
+        ("no text", json!(1)),
+    ] {
+        assert_eq!(error_code(&again(&mut ada, state, arguments.clone())), -32602, "{what}");
+    }
+    assert_eq!(error_code(&again(&mut bob, json!(state), arguments.clone())), -32602, "foreign");
+    assert_eq!(error_code(&again(&mut ada, json!(state), json!({ "text": "other" }))), -32602);
+    assert_eq!(calls(&gate, "ask_elicitation"), before, "nothing of it reached the server");
+    assert!(again(&mut ada, json!(state), arguments.clone()).text().contains("accept"));
+    assert_eq!(error_code(&again(&mut ada, json!(state), arguments)), -32602, "used");
+    assert_eq!(calls(&gate, "ask_elicitation"), before + 1);
+}
+
+#[test]
+fn answers_to_what_nobody_asked_are_left_out() {
+    let gate = Setup::fixture(&["--modern"]).with_filter(json!({ "plugin": "usher" })).start();
+    let mut client = Modern::new(gate.address, "fx");
+    let params = json!({ "name": "ask_elicitation", "arguments": { "text": "who" },
+        "inputResponses": { "q": { "action": "accept", "content": { "name": "smuggled" } } } });
+    let answer = client.request("tools/call", params);
+    assert_eq!(answer.result()["resultType"], "input_required", "{answer:?}");
+    assert!(!gate.arrived_text("fx").contains("smuggled"), "it reached the server");
+}
+
+#[test]
+fn an_expired_request_state_executes_nothing() {
+    let gate = Setup::fixture(&["--modern"])
+        .with_limit("parked_seconds", 1)
+        .with_filter(json!({ "plugin": "usher" }))
+        .start();
+    let mut client = Modern::new(gate.address, "fx");
+    let arguments = json!({ "text": "who" });
+    let asked = client.call("ask_elicitation", arguments.clone());
+    // The clock of the seal is the wall's, and counts whole seconds.
+    let began = std::time::SystemTime::now();
+    while began.elapsed().unwrap().as_millis() < 2_100 {
+        client.request("server/discover", json!({}));
+    }
+    let late = client.again("ask_elicitation", arguments, &asked, accept("Ada"));
+    assert_eq!(error_code(&late), -32602, "{late:?}");
+    assert_eq!(calls(&gate, "ask_elicitation"), 1);
+}

@@ -1,0 +1,87 @@
+//! Asks the user before a tool that may destroy something is called.
+//!
+//! In the 2026-07-28 protocol the question is an `input_required` round, before that an elicitation while
+//! the call waits: Lockgate sees to it, and the filter is the same.
+
+use lockgate_plugin::any_matches;
+use lockgate_plugin::prelude::*;
+
+mod config;
+#[cfg(test)]
+mod tests;
+
+use config::Config;
+
+/// Says in later rounds of a call that its user agreed.
+const APPROVED: &str = "approved";
+/// Longest part of the arguments that the user is shown.
+const SHOWN: usize = 1_000;
+
+struct Approve {
+    /// Tools whose calls always need a yes.
+    tools: Vec<Glob>,
+    /// Tools whose calls never do.
+    except: Vec<Glob>,
+    /// Whether tools that may destroy something need one.
+    destructive: bool,
+    message: String,
+}
+
+impl Filter for Approve {
+    type Config = Config;
+
+    fn configure(config: Config) -> Result<Self, Failure> {
+        config.digest()
+    }
+}
+
+impl OnRequest for Approve {
+    fn on_request(&self, call: &Call) -> Result<Verdict, Failure> {
+        if call.method() != "tools/call" || call.state(APPROVED).is_some() || !self.concerns(call)? {
+            return Ok(Verdict::Proceed);
+        }
+        match call.answers().first() {
+            None => Ok(Verdict::ask_consent(self.question(call)?)),
+            Some(Answer::Accepted(_)) => {
+                call.put_state(APPROVED, b"1")?;
+                Ok(Verdict::Proceed)
+            }
+            Some(Answer::Declined) => Ok(Verdict::reject("the user declined this call")),
+            Some(_) => Ok(Verdict::reject("the user did not approve this call")),
+        }
+    }
+}
+
+impl Approve {
+    fn concerns(&self, call: &Call) -> Result<bool, Failure> {
+        let name = call.name().unwrap_or_default();
+        if any_matches(&self.except, &name) {
+            return Ok(false);
+        }
+        Ok(any_matches(&self.tools, &name) || (self.destructive && may_destroy(call)?))
+    }
+
+    fn question(&self, call: &Call) -> Result<String, Failure> {
+        let arguments = call.params().get("/arguments")?.unwrap_or_else(|| "{}".to_owned());
+        let mut shown: String = arguments.chars().take(SHOWN).collect();
+        if shown.len() < arguments.len() {
+            shown.push('…');
+        }
+        // The arguments last: what stands in them must not be taken for a placeholder.
+        let text = self.message.replace("{tool}", &call.visible_name().unwrap_or_default());
+        Ok(text.replace("{server}", &call.server()).replace("{arguments}", &shown))
+    }
+}
+
+/// Whether a tool says that it may destroy something, or does not say that it does not (MCP, tool
+/// annotations: `destructiveHint` is true by default, and means something only where `readOnlyHint` is not).
+fn may_destroy(call: &Call) -> Result<bool, Failure> {
+    let Some(definition) = call.definition() else { return Ok(true) };
+    let is = |at: &str, value: &str| Ok::<_, Failure>(definition.get(at)?.as_deref() == Some(value));
+    Ok(!is("/annotations/readOnlyHint", "true")? && !is("/annotations/destructiveHint", "false")?)
+}
+
+lockgate_plugin::export! {
+    Approve: OnRequest;
+    config_schema: "config.schema.json",
+}
