@@ -7,8 +7,8 @@ use lockgate_plugin_build::{Options, build};
 
 use crate::steps::{root, say, target};
 
-/// The four that the product exists for, in the order of the demo's chain.
-pub const SHIPPED: [&str; 4] = ["api-key-auth", "tool-filter", "header-inject", "redact"];
+/// The filters of the demo's chain, in their order. `approve` would be attached as well if it lay beside them.
+pub const OF_DEMO: [&str; 4] = ["api-key-auth", "tool-filter", "header-inject", "redact"];
 
 /// All plugins of the workspace, the guests of the tests included, into `target/plugins`.
 pub fn build_all() -> Result<()> {
@@ -18,11 +18,11 @@ pub fn build_all() -> Result<()> {
     Ok(())
 }
 
-/// The shipped ones into a folder of their own.
-pub fn build_shipped(folder: &Path) -> Result<()> {
+/// Those of the demo into a folder of their own.
+pub fn build_for_demo(folder: &Path) -> Result<()> {
     say("building the plugins");
     let options = Options {
-        packages: SHIPPED.map(str::to_owned).to_vec(),
+        packages: OF_DEMO.map(str::to_owned).to_vec(),
         out_dir: Some(folder.to_owned()),
         ..Options::default()
     };

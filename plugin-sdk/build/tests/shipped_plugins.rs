@@ -20,8 +20,9 @@ use wit_component::DecodedWasm;
 
 /// Hooks and imported interfaces (of `lockgate:plugin`) of each shipped plugin. All import `log`: the SDK
 /// reports panics there.
-const EXPECTED: [(&str, &[&str], &[&str]); 4] = [
+const EXPECTED: [(&str, &[&str], &[&str]); 5] = [
     ("api-key-auth", &["lifecycle", "authenticate"], &["types", "context", "log", "clock"]),
+    ("approve", &["lifecycle", "request"], &["types", "documents", "context", "log"]),
     ("header-inject", &["lifecycle", "upstream"], &["types", "context", "log", "secrets"]),
     (
         "redact",
