@@ -64,6 +64,10 @@ pub trait Connection: Send + Sync + 'static {
     fn parks(&self) -> bool {
         false
     }
+    /// Cancelled when it can be used no more; none where nobody has to know at once.
+    fn ended(&self) -> Option<CancellationToken> {
+        None
+    }
     /// Why it can be used no more; none while it can.
     fn closed(&self) -> Option<UpstreamError>;
     /// Ends it, and the child process or HTTP session behind it.
@@ -272,6 +276,11 @@ impl Lease {
     /// A connection that belongs to one user, and stands for others that it holds itself.
     pub(crate) fn alone(connection: Arc<dyn Connection>, transport: &'static str) -> Lease {
         Lease { connection, transport, hold: None }
+    }
+
+    /// Whether everything comes over one pipe, so that what a server asks says not for which call.
+    pub(crate) fn is_one_pipe(&self) -> bool {
+        self.transport != route::Over::Http.name()
     }
 
     /// This user subscribed to a resource.

@@ -81,6 +81,16 @@ pub struct Limits {
     pub children_per_server: u32,
     /// Child processes in all (64).
     pub children: u32,
+    /// Connections that Lockgate opens to a server of the legacy era for the modern clients of one
+    /// principal together (16): where it can only be told by the connection whom a server asks, each
+    /// of their calls has one to itself.
+    pub bridged_connections: u32,
+    /// Calls of the modern clients of one principal that wait at one server of the legacy era for
+    /// answers to what it asked (64); of all of them at one server at most half of `calls_per_server`.
+    /// Beyond it the server is told that it cannot ask.
+    pub parked_calls: u32,
+    /// How long such a call waits for each answer (10 min): the user is deciding.
+    pub parked_seconds: u64,
     /// Items that Lockgate reads from one server's list to judge it (10,000).
     pub list_items: u32,
     /// Wall time of all filters of one phase together in milliseconds (2 s).
@@ -123,6 +133,9 @@ impl Default for Limits {
             drain_seconds: 30,
             children_per_server: 8,
             children: 64,
+            bridged_connections: 16,
+            parked_calls: 64,
+            parked_seconds: 600,
             list_items: 10_000,
             chain_ms: 2_000,
         }

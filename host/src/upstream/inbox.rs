@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub(super) use entry::{Entry, Waiter};
+pub(super) use question::Patience;
 use question::Questions;
 
 use super::hub::Hub;
@@ -60,7 +61,7 @@ impl Inbox {
         hub: Arc<Hub>,
         wire: Arc<dyn Wire>,
         outgoing: Arc<dyn Outgoing>,
-        question_time: Duration,
+        patience: Patience,
     ) -> Arc<Inbox> {
         Arc::new(Inbox {
             server,
@@ -69,7 +70,7 @@ impl Inbox {
             wire,
             outgoing,
             table: Mutex::new(Table { open: true, calls: BTreeMap::new(), abandoned: None }),
-            questions: Questions::new(question_time),
+            questions: Questions::new(patience),
             next_id: AtomicU64::new(1),
             batch_messages: AtomicUsize::new(0),
             closed: OnceLock::new(),

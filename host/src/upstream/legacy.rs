@@ -94,6 +94,10 @@ impl Connection for Session {
         })
     }
 
+    fn ended(&self) -> Option<CancellationToken> {
+        Some(self.line.inbox.ended.clone())
+    }
+
     fn closed(&self) -> Option<UpstreamError> {
         self.line.inbox.closed()
     }

@@ -24,7 +24,7 @@ use super::inbox::Inbox;
 use super::route::{Over, Route};
 use super::wire::lock;
 use super::{Connection, Hello, Lease, Outgoing, Owner, UpstreamError, legacy, modern};
-use crate::config::{Config, Proxy, Server};
+use crate::config::{self, Config, Proxy, Server};
 use crate::jsonrpc::Limits;
 use crate::net::{self, Connector, Proxies};
 use crate::protocol::versions;
@@ -65,6 +65,8 @@ struct Upstream {
     config: Server,
     gate: Arc<Gate>,
     children: Arc<Semaphore>,
+    /// Calls that wait for a user at a server of the legacy era, of all modern clients together.
+    parking: Arc<Semaphore>,
     backoff: Mutex<Backoff>,
     route: Route,
     /// Until when the server is taken for one of the legacy era without being asked again, and what it
@@ -107,6 +109,8 @@ impl Upstreams {
                     limits.queue_per_server,
                 )),
                 children: Arc::new(Semaphore::new(limits.children_per_server as usize)),
+                // Each keeps its place in the gate: those that nobody is asked for must get in as well.
+                parking: Arc::new(Semaphore::new((limits.calls_per_server / 2).max(1) as usize)),
                 backoff: Mutex::default(),
                 route: Route::new(server, Duration::from_secs(limits.verdict_seconds)),
                 verdict: Mutex::default(),
@@ -138,6 +142,16 @@ impl Upstreams {
         let hold = self.pool.join(hello)?;
         let (connection, over) = hold.slot.opened.clone().await?;
         Ok(Lease { connection, transport: over.name(), hold: Some(hold) })
+    }
+
+    /// The bounds of the configuration.
+    pub(crate) fn bounds(&self) -> &config::Limits {
+        &self.pool.config.limits
+    }
+
+    /// The places of calls that wait for a user at that server, whoever's they are.
+    pub(crate) fn parking(&self, server: &str) -> Option<Arc<Semaphore>> {
+        self.pool.servers.get(server).map(|upstream| Arc::clone(&upstream.parking))
     }
 
     /// Ends all connections; children get their grace period. Waits for them.

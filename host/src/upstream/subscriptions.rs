@@ -2,6 +2,7 @@
 //! with one `subscriptions/listen` (2026-07-28, subscriptions), which is made anew when that changes
 //! or when it breaks.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -65,7 +66,18 @@ pub struct Subscription {
     pub honoured: Wanted,
     /// Cancelled when the connection ends: then nothing comes any more.
     pub ended: CancellationToken,
-    _part: Part,
+    _part: Box<dyn Any + Send + Sync>,
+}
+
+impl Subscription {
+    /// One that somebody else keeps up: `part` takes it back when it is dropped.
+    pub(crate) fn new(
+        honoured: Wanted,
+        ended: CancellationToken,
+        part: impl Send + Sync + 'static,
+    ) -> Subscription {
+        Subscription { honoured, ended, _part: Box::new(part) }
+    }
 }
 
 struct Part {
@@ -136,7 +148,7 @@ impl Subscriptions {
             Some(error) => Err(error),
             None => {
                 let ended = shared.line.inbox.ended.clone();
-                Ok(Subscription { honoured: wanted.both(&outcome.honoured), ended, _part: part })
+                Ok(Subscription { honoured: wanted.both(&outcome.honoured), ended, _part: Box::new(part) })
             }
         }
     }

@@ -37,6 +37,8 @@ pub(super) fn check(check: &mut Check<'_>) {
         ("ping_seconds", l.ping_seconds == 0),
         ("children_per_server", l.children_per_server == 0),
         ("children", l.children == 0),
+        ("bridged_connections", l.bridged_connections == 0),
+        ("parked_seconds", l.parked_seconds == 0),
         ("list_items", l.list_items == 0),
         ("chain_ms", l.chain_ms == 0),
     ];
@@ -53,6 +55,7 @@ pub(super) fn check(check: &mut Check<'_>) {
         ("call_max_seconds", l.call_max_seconds),
         ("ping_seconds", l.ping_seconds),
         ("drain_seconds", l.drain_seconds),
+        ("parked_seconds", l.parked_seconds),
     ] {
         if seconds > MAX_SECONDS {
             let message = format!("`limits.{name}`: {seconds} is too long");

@@ -13,22 +13,33 @@ use crate::jsonrpc::Message;
 use crate::proxy::Downlink;
 use crate::upstream::wire::{Origin, lock};
 
-/// Questions of one server that wait for an answer; more are dropped, as a server that asks so much
-/// is broken.
-const OPEN: usize = 64;
+/// What a server may ask on one connection.
+#[derive(Clone, Copy)]
+pub(in crate::upstream) struct Patience {
+    /// Longest wait for the client's answer.
+    pub(in crate::upstream) time: Duration,
+    /// Questions that wait for an answer; more are dropped, as a server that asks so much is broken.
+    pub(in crate::upstream) open: usize,
+}
+
+impl Patience {
+    /// Enough for one client.
+    pub(in crate::upstream) const OPEN: usize = 64;
+}
+
 const INTERNAL_ERROR: i32 = -32603;
 
 /// The questions of one server that are open.
 pub(super) struct Questions {
-    time: Duration,
+    patience: Patience,
     room: Arc<Semaphore>,
     /// By raw id.
     open: Mutex<HashMap<Bytes, CancellationToken>>,
 }
 
 impl Questions {
-    pub(super) fn new(time: Duration) -> Questions {
-        Questions { time, room: Arc::new(Semaphore::new(OPEN)), open: Mutex::default() }
+    pub(super) fn new(patience: Patience) -> Questions {
+        Questions { patience, room: Arc::new(Semaphore::new(patience.open)), open: Mutex::default() }
     }
 
     /// The server takes a question back.
@@ -44,7 +55,7 @@ impl Questions {
 pub(super) fn take(inbox: &Arc<Inbox>, origin: Origin, request: Message) {
     let Some(id) = request.id().map(Bytes::copy_from_slice) else { return };
     let Ok(permit) = Arc::clone(&inbox.questions.room).try_acquire_owned() else {
-        tracing::warn!(target: "server", server = &*inbox.server, "more than {OPEN} open questions: one dropped");
+        tracing::warn!(target: "server", server = &*inbox.server, "more than {} open questions: one dropped", inbox.questions.patience.open);
         return;
     };
     let void = CancellationToken::new();
@@ -125,6 +136,6 @@ async fn ask(
             }
             Some(answer.with_id(id))
         }
-        () = tokio::time::sleep(inbox.questions.time) => refused("the client did not answer in time"),
+        () = tokio::time::sleep(inbox.questions.patience.time) => refused("the client did not answer in time"),
     }
 }

@@ -10,10 +10,10 @@ use crate::config::Proxy;
 use crate::net;
 use crate::upstream::command::Command;
 use crate::upstream::http::{self, Http, HttpSse};
-use crate::upstream::inbox::Inbox;
+use crate::upstream::inbox::{Inbox, Patience};
 use crate::upstream::route::Over;
 use crate::upstream::wire::Wire;
-use crate::upstream::{UpstreamError, stdio, websocket};
+use crate::upstream::{Owner, UpstreamError, stdio, websocket};
 
 impl Attempt {
     /// Opens the transport, and gives what comes over it to an inbox.
@@ -21,10 +21,22 @@ impl Attempt {
         let Attempt { pool, upstream, key: (server, owner, _), outgoing, hub, stop, .. } = self;
         let limits = &pool.config.limits;
         let stop = stop.child_token();
-        let question_time = Duration::from_secs(limits.call_seconds);
+        let patience = match owner {
+            // The bridge ends the questions itself; what is left here is a net below it.
+            Owner::Bridged { .. } => Patience {
+                time: Duration::from_secs(limits.parked_seconds + limits.call_max_seconds),
+                open: Patience::OPEN + limits.parked_calls as usize,
+            },
+            _ => Patience { time: Duration::from_secs(limits.call_seconds), open: Patience::OPEN },
+        };
+        let owner = match (owner, over) {
+            // There a question comes on the exchange of the call that it belongs to, and calls share one.
+            (Owner::Bridged { name, .. }, Over::Http) => Owner::Bridged { name: name.clone(), alone: false },
+            _ => owner.clone(),
+        };
         let inbox = |wire: Arc<dyn Wire>| {
             let (server, owner) = (Arc::clone(server), owner.clone());
-            Inbox::new(server, owner, Arc::clone(hub), wire, Arc::clone(outgoing), question_time)
+            Inbox::new(server, owner, Arc::clone(hub), wire, Arc::clone(outgoing), patience)
         };
         let unusable = |reason| UpstreamError::Unreachable { server: Arc::clone(server), reason };
         let parts = |client, stop| http::Parts {

@@ -1,0 +1,235 @@
+//! Changes: what legacy connections tell of by themselves, and the resources they have to be asked for.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::exchange::Exchange;
+use super::lines::{Lines, NOTHING, Using};
+use super::lock;
+use crate::jsonrpc::{self, Kind, Message};
+use crate::protocol::errors;
+use crate::proxy::{Downlink, Wanted};
+use crate::upstream::{Subscription, UpstreamCall, UpstreamError};
+
+/// How long a server may take for what only says what is wanted of it.
+pub(super) const SOON: Duration = Duration::from_secs(10);
+/// How long a subscription may wait for a connection.
+const CONNECT: Duration = Duration::from_secs(60);
+
+/// The downlink of a connection: changes go on, and nobody is asked.
+pub(super) struct News {
+    client: Arc<dyn Downlink>,
+    /// A call that is known to be the only one on it, while nothing under way says so.
+    only: Mutex<Option<Weak<Exchange>>>,
+}
+
+impl News {
+    pub(super) fn new(client: Arc<dyn Downlink>) -> News {
+        News { client, only: Mutex::default() }
+    }
+
+    /// Until further notice, everything on the connection belongs to this call.
+    pub(super) fn belongs_to(&self, only: Option<Weak<Exchange>>) {
+        *lock(&self.only) = only;
+    }
+}
+
+impl Downlink for News {
+    fn notify(&self, notification: Message) {
+        match notification.method().unwrap_or_default() {
+            "notifications/tools/list_changed"
+            | "notifications/prompts/list_changed"
+            | "notifications/resources/list_changed"
+            | "notifications/resources/updated" => self.client.notify(notification),
+            // Whose it is cannot be told.
+            _ => {}
+        }
+    }
+
+    fn ask(&self, request: Message) -> BoxFuture<'_, Message> {
+        let only = lock(&self.only).as_ref().and_then(Weak::upgrade);
+        Box::pin(async move {
+            match only {
+                Some(exchange) => exchange.ask(request).await,
+                None => {
+                    let why = "clients of this server are asked during their calls only";
+                    Message::error(request.id(), errors::METHOD_NOT_FOUND, why, None)
+                }
+            }
+        })
+    }
+}
+
+/// Which resources clients want to hear of.
+#[derive(Default)]
+pub(super) struct Wishes {
+    version: AtomicU64,
+    next: AtomicU64,
+    by_number: Mutex<BTreeMap<u64, BTreeSet<String>>>,
+    /// Cancelled, and replaced, when a connection is lost that might have told something.
+    current: Mutex<CancellationToken>,
+}
+
+impl Wishes {
+    /// Changes with every wish.
+    pub(super) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// Ends all subscriptions: whoever has one takes it up again, and learns that there was a gap.
+    pub(super) fn broke(&self) {
+        let broken = std::mem::take(&mut *lock(&self.current));
+        broken.cancel();
+    }
+
+    fn all(&self) -> (u64, BTreeSet<String>) {
+        let by_number = lock(&self.by_number);
+        (self.version(), by_number.values().flatten().cloned().collect())
+    }
+
+    fn set(&self, number: u64, uris: BTreeSet<String>) {
+        let mut by_number = lock(&self.by_number);
+        let before = if uris.is_empty() { by_number.remove(&number) } else { by_number.insert(number, uris) };
+        if before.as_ref() != by_number.get(&number) {
+            self.version.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+}
+
+/// One user's wishes. Dropping it takes them back.
+struct Wish {
+    lines: Weak<Lines>,
+    number: u64,
+}
+
+impl Drop for Wish {
+    fn drop(&mut self) {
+        let Some(lines) = self.lines.upgrade() else { return };
+        let before = lines.wishes.version();
+        lines.wishes.set(self.number, BTreeSet::new());
+        if lines.wishes.version() != before {
+            lines.wish_soon();
+        }
+    }
+}
+
+impl Lines {
+    /// Subscribes one user to what of `wanted` the server offers.
+    pub(super) async fn subscribe(
+        self: &Arc<Self>,
+        wanted: Wanted,
+        initialized: &[u8],
+    ) -> Result<Subscription, UpstreamError> {
+        let offers = |at: &str| jsonrpc::get(initialized, at) == Some(b"true");
+        let mut honoured = Wanted {
+            tools: wanted.tools && offers("/capabilities/tools/listChanged"),
+            prompts: wanted.prompts && offers("/capabilities/prompts/listChanged"),
+            resources: wanted.resources && offers("/capabilities/resources/listChanged"),
+            uris: if offers("/capabilities/resources/subscribe") { wanted.uris } else { BTreeSet::new() },
+            tasks: BTreeSet::new(),
+        };
+        // Before anything is said: what is lost from now on ends this one.
+        let ended = lock(&self.wishes.current).clone();
+        let number = self.wishes.next.fetch_add(1, Ordering::Relaxed);
+        let wish = Wish { lines: Arc::downgrade(self), number };
+        self.wishes.set(number, honoured.uris.clone());
+        // One that is always there, carries several calls, and so can be asked at any time.
+        let deadline = Instant::now() + CONNECT;
+        let using = self.acquire(NOTHING, &CancellationToken::new(), deadline).await?;
+        self.wish(&using).await;
+        if !honoured.uris.is_empty() {
+            let accepted = using.line().subscribed.lock().await;
+            honoured.uris.retain(|uri| accepted.contains(uri));
+            drop(accepted);
+            self.wishes.set(number, honoured.uris.clone());
+        }
+        drop(using);
+        self.wish_soon();
+        Ok(Subscription::new(honoured, ended, wish))
+    }
+
+    /// Tells the server on this connection which resources are wanted, where that changed.
+    pub(super) async fn wish(&self, using: &Using) {
+        let line = using.line();
+        if line.version.load(Ordering::Acquire) == self.wishes.version() {
+            return;
+        }
+        let mut subscribed = line.subscribed.lock().await;
+        let (version, all) = self.wishes.all();
+        let gone = subscribed.difference(&all).map(|uri| (uri.clone(), false));
+        let new = all.difference(&subscribed).map(|uri| (uri.clone(), true));
+        for (uri, on) in gone.chain(new).collect::<Vec<_>>() {
+            let method = if on { "resources/subscribe" } else { "resources/unsubscribe" };
+            let params = [b"{\"uri\":", &jsonrpc::escape(&uri)[..], b"}"].concat();
+            let message = Message::request(b"0", method, Some(&params));
+            match self.tell(using, message).await {
+                Ok(answer) if on && answer.kind() == Kind::Result => drop(subscribed.insert(uri)),
+                Ok(_) if on => {}
+                Ok(_) => drop(subscribed.remove(&uri)),
+                Err(error) => {
+                    tracing::debug!(target: "server", %error, "could not say which resources are wanted");
+                    return;
+                }
+            }
+        }
+        line.version.store(version, Ordering::Release);
+    }
+
+    /// The same for all connections that are free. The others are told when they are.
+    pub(super) fn wish_soon(self: &Arc<Self>) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        for using in self.free() {
+            if using.line().version.load(Ordering::Acquire) == self.wishes.version() {
+                // Given back as it was: nothing is due, so that this ends.
+                continue;
+            }
+            let lines = Arc::clone(self);
+            runtime.spawn(async move {
+                let before = lines.wishes.version();
+                lines.wish(&using).await;
+                let line = using.line();
+                if line.version.load(Ordering::Acquire) != before && lines.wishes.version() == before {
+                    // It cannot be told: it is tried again with the next wish, and not for ever.
+                    line.version.store(before, Ordering::Release);
+                }
+            });
+        }
+    }
+
+    /// A request of Lockgate's own, which no client waits for.
+    pub(super) async fn tell(&self, using: &Using, message: Message) -> Result<Message, UpstreamError> {
+        let deadline = std::time::Instant::now() + SOON;
+        let call = UpstreamCall {
+            message,
+            downlink: Arc::new(News::new(Arc::new(Nobody))),
+            cancel: CancellationToken::new(),
+            deadline,
+            hard_deadline: deadline,
+            outgoing: self.outgoing(),
+            definition: None,
+        };
+        let reply = using.line().connection().call(call).await;
+        if reply.is_err() {
+            using.spoil();
+        }
+        reply.map(|reply| reply.message)
+    }
+}
+
+/// Nobody waits for what comes with it.
+struct Nobody;
+
+impl Downlink for Nobody {
+    fn notify(&self, _: Message) {}
+
+    fn ask(&self, request: Message) -> BoxFuture<'_, Message> {
+        let refusal = Message::error(request.id(), errors::METHOD_NOT_FOUND, "nobody is there", None);
+        Box::pin(std::future::ready(refusal))
+    }
+}
