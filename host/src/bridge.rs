@@ -4,6 +4,8 @@
 //! [`Connection`](crate::upstream::Connection); where the server speaks the other one, that connection
 //! is one of these, which translates both ways. `docs/bridging.md` has a row for every message.
 
+mod legacy_client;
+
 use std::sync::Arc;
 
 use crate::upstream::{Hello, Lease, UpstreamError, Upstreams};
@@ -13,5 +15,8 @@ use crate::upstream::{Hello, Lease, UpstreamError, Upstreams};
 /// # Errors
 /// As [`Upstreams::connect`]; [`UpstreamError::OtherEra`] where the two eras cannot be bridged.
 pub async fn connect(upstreams: &Arc<Upstreams>, hello: Hello) -> Result<Lease, UpstreamError> {
-    upstreams.connect(hello).await
+    match hello.params {
+        Some(_) => legacy_client::connect(upstreams, hello).await,
+        None => upstreams.connect(hello).await,
+    }
 }
