@@ -4,6 +4,7 @@
 //! [`Connection`](crate::upstream::Connection); where the server speaks the other one, that connection
 //! is one of these, which translates both ways. `docs/bridging.md` has a row for every message.
 
+mod legacy_client;
 mod modern_client;
 
 use std::sync::Arc;
@@ -15,9 +16,11 @@ use crate::upstream::{Hello, Lease, UpstreamError, Upstreams};
 /// # Errors
 /// As [`Upstreams::connect`]; [`UpstreamError::OtherEra`] where the two eras cannot be bridged.
 pub async fn connect(upstreams: &Arc<Upstreams>, hello: Hello) -> Result<Lease, UpstreamError> {
-    let modern = hello.params.is_none();
+    if hello.params.is_some() {
+        return legacy_client::connect(upstreams, hello).await;
+    }
     match upstreams.connect(hello.clone()).await {
-        Err(UpstreamError::OtherEra { .. }) if modern => modern_client::connect(upstreams, hello).await,
+        Err(UpstreamError::OtherEra { .. }) => modern_client::connect(upstreams, hello).await,
         connected => connected,
     }
 }

@@ -36,6 +36,7 @@ use crate::jsonrpc::{Message, Violation};
 use crate::proxy::{Downlink, Wanted};
 pub use child::guard;
 pub use fan_in::is_urgent_enough;
+pub(crate) use fan_in::known as known_level;
 pub use pool::Upstreams;
 pub use subscriptions::Subscription;
 

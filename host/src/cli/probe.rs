@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::jsonrpc::{Limits, Message, Source};
 use crate::proxy::Downlink;
-use crate::upstream::{Connection, Hello, Outgoing, Owner, UpstreamCall, UpstreamError, Upstreams};
+use crate::upstream::{Connection, Hello, Outgoing, Owner, UpstreamCall, Upstreams};
 
 /// Most pages of a list that are read: a server that always has one more is not read for ever.
 const PAGES: usize = 100;
@@ -57,10 +57,9 @@ pub async fn probe(
             downlink: Arc::new(Nobody),
             outgoing: Arc::clone(&outgoing),
         };
-        let lease = match upstreams.connect(hello(Some(initialize_params()))).await {
-            // What it speaks instead, clients of that era will ask for.
-            Err(UpstreamError::OtherEra { .. }) => upstreams.connect(hello(None)).await,
-            legacy => legacy,
+        let lease = match upstreams.begin(hello(Some(initialize_params()))).await {
+            Err(not) => upstreams.modern_instead(not, hello(None)).await,
+            Ok(lease) => Ok(lease),
         };
         let lease = lease.map_err(|e| e.to_string())?;
         let deadline = begun + timeout;

@@ -65,11 +65,6 @@ pub struct Limits {
     pub probe_seconds: u64,
     /// Longest wait for one call's answer (60 s), and for the user's answer to a question of a server.
     pub call_seconds: u64,
-    /// How long a call of the modern era waits for the answers to a question (10 min): its user decides.
-    pub parked_seconds: u64,
-    /// Answered questions of the modern era that are remembered until they would have expired, so that
-    /// none is answered twice (100,000); beyond it further answers are refused.
-    pub rounds: u32,
     /// Hard cap of a call, whatever progress it makes (10 min).
     pub call_max_seconds: u64,
     /// Silence on a stream after which a comment is sent to keep it open (20 s, with jitter); a
@@ -89,8 +84,12 @@ pub struct Limits {
     /// answers to what it asked (64); of all of them at one server at most half of `calls_per_server`.
     /// Beyond it the server is told that it cannot ask.
     pub parked_calls: u32,
-    /// How long such a call waits for each answer (10 min): the user is deciding.
+    /// How long such a call waits for each answer, and how long a `requestState` of Lockgate's is good
+    /// (10 min): the user is deciding.
     pub parked_seconds: u64,
+    /// Answered questions of the modern era that are remembered until they would have expired, so that
+    /// none is answered twice (100,000); beyond it further answers are refused.
+    pub rounds: u32,
     /// Items that Lockgate reads from one server's list to judge it (10,000).
     pub list_items: u32,
     /// Wall time of all filters of one phase together in milliseconds (2 s).
@@ -126,8 +125,6 @@ impl Default for Limits {
             verdict_seconds: 24 * 3600,
             probe_seconds: 8,
             call_seconds: 60,
-            parked_seconds: 600,
-            rounds: 100_000,
             call_max_seconds: 600,
             ping_seconds: 20,
             drain_seconds: 30,
@@ -136,6 +133,7 @@ impl Default for Limits {
             bridged_connections: 16,
             parked_calls: 64,
             parked_seconds: 600,
+            rounds: 100_000,
             list_items: 10_000,
             chain_ms: 2_000,
         }

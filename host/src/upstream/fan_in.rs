@@ -84,7 +84,7 @@ pub fn is_urgent_enough(level: &str, wanted: &str) -> bool {
 }
 
 /// The level by its one spelling; none for what is no level.
-pub(super) fn known(level: &str) -> Option<&'static str> {
+pub(crate) fn known(level: &str) -> Option<&'static str> {
     LEVELS.get(rank(level)?).copied()
 }
 

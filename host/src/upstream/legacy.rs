@@ -27,19 +27,54 @@ pub(super) struct Session {
     handshake: Handshake,
 }
 
-/// Initializes the server at the other end of `wire` with the client's own `params`.
+/// What an initialization begins with.
+pub(super) struct Begin<'a> {
+    /// The client's own.
+    pub(super) params: &'a Bytes,
+    pub(super) patience: Duration,
+    pub(super) batch_messages: usize,
+    /// On pipes, a server of the modern era may never answer `initialize`, or end.
+    pub(super) silent_may_be_modern: bool,
+}
+
+/// Why there is no session.
+pub(super) struct NotBegun {
+    pub(super) error: UpstreamError,
+    /// Whether a server that speaks the modern era only would end it like that as well. Missing
+    /// credentials and outages are no evidence of an era.
+    pub(super) may_be_modern: bool,
+}
+
+impl From<UpstreamError> for NotBegun {
+    fn from(error: UpstreamError) -> NotBegun {
+        NotBegun { error, may_be_modern: false }
+    }
+}
+
+/// Initializes the server at the other end of `wire`.
 pub(super) async fn open(
     inbox: Arc<Inbox>,
     wire: Arc<dyn Wire>,
     gate: Arc<Gate>,
-    params: &Bytes,
     outgoing: Arc<dyn Outgoing>,
-    patience: Duration,
-    batch_messages: usize,
-) -> Result<Session, UpstreamError> {
+    begin: Begin<'_>,
+) -> Result<Session, NotBegun> {
+    let Begin { params, patience, batch_messages, silent_may_be_modern } = begin;
     let mut closer = Closer { inbox: &inbox, wire: &wire, armed: true };
-    let reply = initialize(&inbox, &wire, params, &outgoing, patience).await?;
-    let handshake = handshake(&inbox.server, &reply)?;
+    let reply = initialize(&inbox, &wire, params, &outgoing, patience).await.map_err(|error| {
+        let may_be_modern = match &error {
+            UpstreamError::NotServed { status, .. } => (400..500).contains(status),
+            UpstreamError::Timeout { .. } | UpstreamError::Gone { .. } => silent_may_be_modern,
+            _ => false,
+        };
+        let error = match error {
+            UpstreamError::Timeout { .. } => too_late(&inbox.server, patience),
+            error => error,
+        };
+        NotBegun { error, may_be_modern }
+    })?;
+    let handshake = handshake(&inbox.server, &reply)
+        .map_err(|error| NotBegun { error, may_be_modern: is_refused_as_unknown(&reply) })?;
     let headers = reply.head.as_ref().map(|(_, headers)| &**headers);
     if handshake.protocol_version == versions::WITH_BATCHES {
         inbox.take_arrays(batch_messages);
@@ -134,11 +169,22 @@ async fn initialize(
     let deadline = Instant::now() + patience;
     // Not cancellable in the protocol: if it fails the connection is closed.
     let never = CancellationToken::new();
-    let reply = exchange(inbox, wire, parcel, waiter, &never, Clock::new(deadline, deadline)).await;
-    reply.map_err(|error| match error {
-        UpstreamError::Timeout { .. } => too_late(&inbox.server, patience),
-        error => error,
-    })
+    exchange(inbox, wire, parcel, waiter, &never, Clock::new(deadline, deadline)).await
+}
+
+/// Whether an answer refuses `initialize` as servers do that do not know it. An outage is no refusal.
+fn is_refused_as_unknown(reply: &Reply) -> bool {
+    const UNKNOWN: [i32; 5] = [
+        errors::METHOD_NOT_FOUND,
+        errors::INVALID_REQUEST,
+        errors::INVALID_PARAMS,
+        errors::HEADER_MISMATCH,
+        errors::UNSUPPORTED_VERSION,
+    ];
+    let outage = reply.head.as_ref().is_some_and(|(status, _)| *status == 429 || *status >= 500);
+    let code = reply.message.error_member("code");
+    let code = code.and_then(|raw| std::str::from_utf8(raw).ok()?.parse().ok());
+    !outage && code.is_some_and(|code| UNKNOWN.contains(&code))
 }
 
 fn handshake(server: &Arc<str>, reply: &Reply) -> Result<Handshake, UpstreamError> {

@@ -1,9 +1,10 @@
 //! All connections: at most one per server and owner, shared while anybody holds it.
 
+mod eras;
+mod verdicts;
 mod wires;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -23,19 +24,18 @@ use super::hub::Hub;
 use super::inbox::Inbox;
 use super::route::{Over, Route};
 use super::wire::lock;
-use super::{Connection, Hello, Lease, Outgoing, Owner, UpstreamError, legacy, modern};
+use super::{Connection, Hello, Lease, Outgoing, Owner, UpstreamError};
 use crate::config::{self, Config, Proxy, Server};
 use crate::jsonrpc::Limits;
 use crate::net::{self, Connector, Proxies};
 use crate::protocol::versions;
+pub(crate) use verdicts::NotOpened;
+use verdicts::Verdicts;
 
 /// A server that may be tried again this soon is waited for instead of refused.
 const SOON: Duration = Duration::from_secs(1);
 /// What all connections get at the end: longer than the grace of a child.
 const FAREWELL: Duration = Duration::from_secs(8);
-/// For how many seconds silence, or the end of a child, is taken for the answer of a legacy server. Each
-/// request would start a process and wait for it otherwise.
-const DOUBTFUL: u64 = 60;
 /// Longest number in a message: no real one comes near it.
 const NUMBER_BYTES: usize = 1024;
 
@@ -69,19 +69,10 @@ struct Upstream {
     parking: Arc<Semaphore>,
     backoff: Mutex<Backoff>,
     route: Route,
-    /// Until when the server is taken for one of the legacy era without being asked again, and what it
-    /// speaks. A server that was upgraded still answers as before, so the verdict must end.
-    verdict: Mutex<Option<(Instant, Vec<String>)>>,
-    was_modern: AtomicBool,
+    verdicts: Verdicts,
 }
 
-impl Upstream {
-    fn legacy_only(&self, now: Instant) -> Option<Vec<String>> {
-        lock(&self.verdict).as_ref().filter(|(until, _)| now < *until).map(|(_, speaks)| speaks.clone())
-    }
-}
-
-type Opened = Result<(Arc<dyn Connection>, Over), UpstreamError>;
+type Opened = Result<(Arc<dyn Connection>, Over), NotOpened>;
 
 /// One connection: being opened, open, or over.
 struct Slot {
@@ -113,8 +104,7 @@ impl Upstreams {
                 parking: Arc::new(Semaphore::new((limits.calls_per_server / 2).max(1) as usize)),
                 backoff: Mutex::default(),
                 route: Route::new(server, Duration::from_secs(limits.verdict_seconds)),
-                verdict: Mutex::default(),
-                was_modern: AtomicBool::new(false),
+                verdicts: Verdicts::default(),
             };
             (name, Arc::new(upstream))
         });
@@ -139,6 +129,12 @@ impl Upstreams {
     /// The open connection of that owner, or a new one. Who asks while it is being opened waits for
     /// the same attempt. Dropping the future gives up one's part in it.
     pub async fn connect(&self, hello: Hello) -> Result<Lease, UpstreamError> {
+        self.begin(hello).await.map_err(NotOpened::settled)
+    }
+
+    /// The same for who can also speak the other era: whether a server that did not take `initialize`
+    /// failed is left open, for the caller to find out and say.
+    pub(crate) async fn begin(&self, hello: Hello) -> Result<Lease, NotOpened> {
         let hold = self.pool.join(hello)?;
         let (connection, over) = hold.slot.opened.clone().await?;
         Ok(Lease { connection, transport: over.name(), hold: Some(hold) })
@@ -152,6 +148,11 @@ impl Upstreams {
     /// The places of calls that wait for a user at that server, whoever's they are.
     pub(crate) fn parking(&self, server: &str) -> Option<Arc<Semaphore>> {
         self.pool.servers.get(server).map(|upstream| Arc::clone(&upstream.parking))
+    }
+
+    /// How long a user may think about a question of a server.
+    pub(crate) fn question_time(&self) -> Duration {
+        Duration::from_secs(self.pool.config.limits.call_seconds)
     }
 
     /// Ends all connections; children get their grace period. Waits for them.
@@ -222,10 +223,8 @@ impl Pool {
         let server = Arc::clone(&key.0);
         let task = self.tracker.spawn(attempt.run());
         let opened = task.map(move |joined| {
-            joined.unwrap_or(Err(UpstreamError::Unreachable {
-                server,
-                reason: "connecting to it failed inside Lockgate; see its log".to_owned(),
-            }))
+            let reason = || "connecting to it failed inside Lockgate; see its log".to_owned();
+            joined.unwrap_or_else(|_| Err(UpstreamError::Unreachable { server, reason: reason() }.into()))
         });
         Arc::new(Slot {
             key,
@@ -334,25 +333,26 @@ impl Attempt {
             || UpstreamError::Unreachable { server, reason: "nobody waited for it any more".to_owned() };
         let opened = tokio::select! {
             opened = self.open() => opened,
-            () = self.stop.cancelled() => return Err(gave_up()),
+            () = self.stop.cancelled() => return Err(gave_up().into()),
         };
         let (connection, inbox, over) = match opened {
             Ok(opened) => opened,
-            Err(error) => {
+            Err(not) => {
                 self.stop.cancel();
                 // A limit and a filter say nothing about the server, and one principal's credentials
-                // nothing about another's.
+                // nothing about another's. What is in doubt is settled by whoever waits.
                 let servers_fault = self.upstream.config.command.is_some()
+                    && not.doubt.is_none()
                     && !matches!(
-                        error,
+                        not.error,
                         UpstreamError::Busy { .. }
                             | UpstreamError::Refused { .. }
                             | UpstreamError::OtherEra { .. }
                     );
                 if servers_fault {
-                    lock(&self.upstream.backoff).failed(Instant::now(), reason(&error));
+                    lock(&self.upstream.backoff).failed(Instant::now(), reason(&not.error));
                 }
-                return Err(error);
+                return Err(not);
             }
         };
         let pool = Arc::clone(&self.pool);
@@ -399,89 +399,31 @@ impl Attempt {
     }
 
     /// Tries the transports that may lead there, one after the other.
-    async fn open(&self) -> Result<(Arc<dyn Connection>, Arc<Inbox>, Over), UpstreamError> {
+    async fn open(&self) -> Result<(Arc<dyn Connection>, Arc<Inbox>, Over), NotOpened> {
         let Attempt { upstream, key: (server, ..), params, .. } = self;
-        let modern = params.is_none();
-        let legacy = upstream.legacy_only(Instant::now()).filter(|_| modern);
-        if let Some(speaks) = legacy {
-            return Err(UpstreamError::OtherEra { server: Arc::clone(server), speaks });
+        let (modern, now) = (params.is_none(), Instant::now());
+        let verdicts = &upstream.verdicts;
+        let other = if modern { verdicts.legacy_only(now) } else { verdicts.modern_only(now) };
+        if let Some(speaks) = other {
+            return Err(UpstreamError::OtherEra { server: Arc::clone(server), speaks }.into());
         }
-        let mut attempts = upstream.route.attempts(modern, Instant::now());
+        let mut attempts = upstream.route.attempts(modern, now);
+        let mut doubtful = false;
         while let Some(over) = attempts.next() {
             match self.open_over(over).await {
                 Ok((connection, inbox)) => {
                     attempts.worked(over, Instant::now());
                     return Ok((connection, inbox, over));
                 }
-                Err(error) => attempts.failed(over, error)?,
+                Err(not) => {
+                    doubtful |= not.may_be_modern;
+                    let failed = attempts.failed(over, not.error);
+                    failed.map_err(|error| self.not_opened(error, doubtful))?;
+                }
             }
         }
         let speaks = versions::LEGACY.map(str::to_owned).to_vec();
-        Err(UpstreamError::OtherEra { server: Arc::clone(server), speaks })
-    }
-
-    async fn open_over(&self, over: Over) -> Result<(Arc<dyn Connection>, Arc<Inbox>), UpstreamError> {
-        let Attempt { pool, upstream, params, outgoing, .. } = self;
-        let limits = &pool.config.limits;
-        let (wire, inbox) = self.wire(over).await?;
-        // A start may take longer than a call: the first one of a package runner is a download.
-        let seconds = upstream.config.timeout_seconds.unwrap_or(0).max(limits.call_seconds);
-        let patience = Duration::from_secs(seconds);
-        let gate = Arc::clone(&upstream.gate);
-        let outgoing = Arc::clone(outgoing);
-        let opened: Result<Arc<dyn Connection>, _> = match params {
-            Some(params) => legacy::open(
-                Arc::clone(&inbox),
-                wire,
-                gate,
-                params,
-                outgoing,
-                patience,
-                limits.batch_messages as usize,
-            )
-            .await
-            .map(|session| Arc::new(session) as Arc<dyn Connection>),
-            None => {
-                let parts = modern::Parts { inbox: Arc::clone(&inbox), wire, gate, outgoing };
-                self.open_modern(parts, patience, over.is_pipe()).await
-            }
-        };
-        let connection = opened.map_err(|error| match error {
-            // It never came to a call: what ended is the start.
-            UpstreamError::Gone { server, reason, .. } if over == Over::Stdio => {
-                UpstreamError::NotStarted { server, reason: format!("it {reason}") }
-            }
-            error => error,
-        })?;
-        Ok((connection, inbox))
-    }
-
-    async fn open_modern(
-        &self,
-        parts: modern::Parts,
-        patience: Duration,
-        pipe: bool,
-    ) -> Result<Arc<dyn Connection>, UpstreamError> {
-        let Attempt { pool, upstream, key: (server, ..), .. } = self;
-        let patience = if pipe { Duration::from_secs(pool.config.limits.probe_seconds) } else { patience };
-        let speaks = match modern::open(parts, patience, pipe).await? {
-            modern::Probed::Modern(connection) => {
-                upstream.was_modern.store(true, Ordering::Relaxed);
-                return Ok(Arc::new(connection));
-            }
-            modern::Probed::Legacy { certain, speaks } => {
-                let speaks =
-                    if speaks.is_empty() { versions::LEGACY.map(str::to_owned).to_vec() } else { speaks };
-                // One that spoke it before in this process is not demoted for one answer.
-                if !upstream.was_modern.load(Ordering::Relaxed) {
-                    let seconds = pool.config.limits.verdict_seconds;
-                    let lifetime = Duration::from_secs(if certain { seconds } else { seconds.min(DOUBTFUL) });
-                    *lock(&upstream.verdict) = Some((Instant::now() + lifetime, speaks.clone()));
-                }
-                speaks
-            }
-        };
-        Err(UpstreamError::OtherEra { server: Arc::clone(server), speaks })
+        Err(UpstreamError::OtherEra { server: Arc::clone(server), speaks }.into())
     }
 }
 

@@ -13,6 +13,7 @@ mod flags;
 mod methods;
 mod modern;
 mod pipe;
+mod rounds;
 mod state;
 mod tools;
 

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::methods::{Refused, respond};
 use crate::pipe;
+use crate::rounds;
 use crate::state::{Ended, State};
 
 /// Names and descriptions. `delete_*` and `secret_*` are there to be hidden.
@@ -46,9 +47,16 @@ const TOOLS: [(&str, &str); 32] = [
     ("secret_canary", "Returns what nobody may see"),
 ];
 
+/// Those that there are with `--modern` besides.
+const MODERN: [(&str, &str); 2] = [
+    ("ask_all", "Asks for everything at once and returns the answers"),
+    ("rounds", "Is done after `n` rounds, which `ask` for the roots or carry only a state"),
+];
+
 /// What `tools/list` says, before it is cut into pages.
 pub fn definitions(state: &State) -> Vec<Value> {
-    let named = TOOLS.iter().map(|(name, description)| definition(name, description));
+    let of_era: &[_] = if state.flags.modern { &MODERN } else { &[] };
+    let named = TOOLS.iter().chain(of_era).map(|(name, description)| definition(name, description));
     let numbered = (0..state.flags.tools)
         .map(|number| definition(&format!("tool_{number:04}"), "One of many that do nothing"));
     let added = state.added_tools();
@@ -113,26 +121,31 @@ pub fn call(state: &Arc<State>, id: &Value, params: &Value) -> io::Result<()> {
             said(text("text"))
         }
         "log" => {
-            for at in 1..=number("n", 1) {
-                state.notify("notifications/message", json!({
-                    "level": text("level"), "logger": "fixture", "data": { "at": at, "set": state.log_level() } }))?;
+            // In that revision who wants any says so with the request (2026-07-28, logging).
+            let asked = &params["_meta"]["io.modelcontextprotocol/logLevel"];
+            let times = if state.flags.modern && asked.is_null() { 0 } else { number("n", 1) };
+            for at in 1..=times {
+                let set = if state.flags.modern { asked.clone() } else { json!(state.log_level()) };
+                state.notify(
+                    "notifications/message",
+                    json!({
+                    "level": text("level"), "logger": "fixture", "data": { "at": at, "set": set } }),
+                )?;
             }
             said("logged")
         }
-        "ask_sampling" => asked(
-            state,
-            "sampling/createMessage",
-            json!({ "maxTokens": 10, "messages": [
-            { "role": "user", "content": { "type": "text", "text": text("text") } }] }),
-        )?,
-        "ask_elicitation" => asked(
-            state,
-            "elicitation/create",
-            json!({ "message": text("text"),
-            "requestedSchema": { "type": "object", "properties": { "name": { "type": "string" } } } }),
-        )?,
-        "ask_roots" => asked(state, "roots/list", json!({}))?,
-        "ask_ping" => asked(state, "ping", json!({}))?,
+        "ask_all" if state.flags.modern => rounds::ask_all(params),
+        "rounds" if state.flags.modern => rounds::rounds(params),
+        "ask_sampling" | "ask_elicitation" | "ask_roots" | "ask_ping" if state.flags.modern => {
+            match rounds::answer("q", params) {
+                Ok(Some(answer)) => said(&answer.to_string()),
+                Ok(None) => rounds::question("q", method_of(name), &question(name, arguments)),
+                Err(refused) => return respond(state, id, Err(refused)),
+            }
+        }
+        "ask_sampling" | "ask_elicitation" | "ask_roots" | "ask_ping" => {
+            asked(state, method_of(name), question(name, arguments))?
+        }
         "crash" => std::process::exit(3),
         "hang" => return Ok(()),
         "flood_stderr" => {
@@ -224,6 +237,31 @@ fn asked(state: &State, method: &str, params: Value) -> io::Result<Value> {
         },
         None => failed("no answer came"),
     })
+}
+
+/// What a tool asks the client.
+fn method_of(tool: &str) -> &'static str {
+    match tool {
+        "ask_sampling" => "sampling/createMessage",
+        "ask_elicitation" => "elicitation/create",
+        "ask_roots" => "roots/list",
+        _ => "ping",
+    }
+}
+
+/// How it asks.
+fn question(tool: &str, arguments: &Value) -> Value {
+    let text = arguments["text"].as_str().unwrap_or_default();
+    match tool {
+        "ask_sampling" => json!({ "maxTokens": 10, "messages": [
+            { "role": "user", "content": { "type": "text", "text": text } }] }),
+        "ask_elicitation" if arguments["url"].is_string() => {
+            json!({ "mode": "url", "message": text, "url": arguments["url"] })
+        }
+        "ask_elicitation" => json!({ "message": text,
+            "requestedSchema": { "type": "object", "properties": { "name": { "type": "string" } } } }),
+        _ => json!({}),
+    }
 }
 
 fn whoami(state: &State) -> Value {

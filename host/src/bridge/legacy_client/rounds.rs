@@ -1,0 +1,112 @@
+//! Calls that take several rounds: a modern server that wants to know something says so in its result,
+//! and is called again with the answers (2026-07-28, multi round-trip requests). To a legacy client that
+//! is one call, during which it is asked.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::handshake::Client;
+use super::questions::Questions;
+use super::results::ended;
+use super::told::Told;
+use super::{made, shown};
+use crate::jsonrpc::{Kind, Message};
+use crate::upstream::{Connection, Reply, UpstreamCall, UpstreamError};
+
+/// The methods whose result may be a question.
+const MAY_ASK: [&str; 3] = ["tools/call", "prompts/get", "resources/read"];
+/// Rounds after the first call, as in the official SDKs: a server that still asks then goes in circles.
+pub(super) const MOST: usize = 10;
+/// Between rounds that nobody was asked in: the server wants to be left alone for a moment.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// Makes a call, and asks the client what the server wants to know, until there is an answer.
+///
+/// A user who thinks is no server that hangs: every round has as much time as the first, and the client
+/// has `question_time` for an answer, as with questions of a legacy server. `hard_deadline` is the end of
+/// all of it.
+pub(super) async fn run(
+    modern: &dyn Connection,
+    client: &Client,
+    call: UpstreamCall,
+    question_time: Duration,
+) -> Result<Reply, UpstreamError> {
+    let began = Instant::now();
+    let budget = Instant::from_std(call.deadline).saturating_duration_since(began);
+    let hard = Instant::from_std(call.hard_deadline);
+    let method = call.message.method().unwrap_or_default().to_owned();
+    let told = Arc::new(Told::new(Arc::clone(&call.downlink)));
+    let mut message = call.message.clone();
+    for round in 0..=MOST {
+        let attempt = UpstreamCall {
+            message: message.clone(),
+            downlink: told.clone(),
+            deadline: (Instant::now() + budget).min(hard).into_std(),
+            ..call.clone()
+        };
+        let reply = modern.call(attempt).await?;
+        if reply.message.kind() != Kind::Result
+            || reply.message.result_member("resultType") != Some(b"\"input_required\"")
+        {
+            return Ok(reply);
+        }
+        if !MAY_ASK.contains(&&*method) {
+            let why = format!("the server answered `{}` with a question, which it must not", shown(&method));
+            return Ok(made(ended(&method, &why)));
+        }
+        if round == MOST {
+            break;
+        }
+        let answered = answer(&reply.message, client, &call, question_time);
+        let (answers, state) = tokio::select! {
+            biased;
+            () = call.cancel.cancelled() => return Err(UpstreamError::Cancelled),
+            answered = answered => match answered {
+                Ok(answered) => answered,
+                Err(why) => return Ok(made(ended(&method, &why))),
+            },
+            () = tokio::time::sleep_until(hard) => {
+                let why = format!("it took longer than {} s in all, with questions open", began.elapsed().as_secs());
+                return Ok(made(ended(&method, &why)));
+            }
+        };
+        // Every retry is the first call with the answers to the latest question, and no others.
+        message = call.message.clone();
+        if let Some(answers) = answers {
+            message = message.with_param("inputResponses", &answers);
+        }
+        if let Some(state) = state {
+            message = message.with_param("requestState", &state);
+        }
+        told.next_round();
+    }
+    let why = format!("the server still asks something after {MOST} rounds of questions; the call was ended");
+    Ok(made(ended(&method, &why)))
+}
+
+/// What a retry carries: answers, and the server's state as it came.
+async fn answer(
+    asked: &Message,
+    client: &Client,
+    call: &UpstreamCall,
+    question_time: Duration,
+) -> Result<(Option<Bytes>, Option<Bytes>), String> {
+    let questions = Questions::of(asked, client)?;
+    let state = match asked.result_member("requestState") {
+        None => None,
+        Some(raw) if raw.starts_with(b"\"") => Some(Bytes::copy_from_slice(raw)),
+        Some(_) => return Err("the server gave a `requestState` that is no string".to_owned()),
+    };
+    if !questions.is_empty() {
+        let answers = questions.put(&*call.downlink, question_time).await?;
+        return Ok((Some(answers), state));
+    }
+    if state.is_none() {
+        return Err("the server answered with a question and asked nothing".to_owned());
+    }
+    tokio::time::sleep(PAUSE).await;
+    Ok((None, state))
+}
