@@ -75,6 +75,16 @@ fn a_modern_client_of_a_modern_server_is_asked() {
 }
 
 #[test]
+fn a_modern_client_of_a_legacy_server_is_asked() {
+    answers_a_modern_client(&gate(&[]));
+}
+
+#[test]
+fn a_legacy_client_of_a_modern_server_is_asked() {
+    answers_a_legacy_client(&gate(&["--modern"]));
+}
+
+#[test]
 fn one_yes_holds_for_the_servers_own_rounds_as_well() {
     let gate = gate(&["--modern"]);
     let mut client = Modern::new(gate.address, "fx");

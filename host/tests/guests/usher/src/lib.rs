@@ -47,6 +47,10 @@ impl OnInput for Usher {
             Some(_) => {
                 params.set_text("/message", "edited").map(|()| AskVerdict::Pass).map_err(Failure::from)
             }
+            None if ask.method() == "sampling/createMessage" => {
+                params.set_text("/messages/0/content/text", "edited")?;
+                Ok(AskVerdict::Pass)
+            }
             None => Ok(AskVerdict::Pass),
         }
     }
@@ -55,6 +59,12 @@ impl OnInput for Usher {
         match ask.answer() {
             Some(Outcome::Success(answer)) if ask.method() == "elicitation/create" => {
                 answer.set_text("/content/name", "edited")?;
+            }
+            Some(Outcome::Success(answer)) if ask.method() == "sampling/createMessage" => {
+                answer.set_text("/content/text", "edited answer")?;
+            }
+            Some(Outcome::Success(answer)) if ask.method() == "roots/list" => {
+                answer.set_text("/roots/0/uri", "file:///edited")?;
             }
             Some(Outcome::Failure(error)) => error.set_text("/message", "edited")?,
             _ => {}

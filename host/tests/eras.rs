@@ -1,0 +1,134 @@
+//! Official clients of one era and official servers of the other, over every transport, past one filter.
+//!
+//! The clients are the TypeScript SDK 1.x and 2.x, the servers the conformance fixture, which is made with
+//! the same SDKs' server halves. The guest `usher` edits what is asked and what is answered; it is the same
+//! component in both directions.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
+
+#[path = "support/support.rs"]
+mod support;
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use serde_json::{Value, json};
+use support::child::Watched;
+use support::{Setup, install, paths};
+
+fn script() -> PathBuf {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    let folder = FOLDER.get_or_init(|| {
+        let folder = install::npm("sdk-node", "sdk");
+        install::beside(&folder, "sdk", &["eras.mjs"]);
+        folder
+    });
+    folder.join("eras.mjs")
+}
+
+fn fixture() -> String {
+    install::conformance().join("fixture/main.mjs").to_str().unwrap().to_owned()
+}
+
+/// The fixture as a child process of Lockgate.
+fn child(era: &str) -> Value {
+    json!({ "command": "node", "args": [fixture(), "--transport", "stdio", "--era", era] })
+}
+
+/// The fixture where it listens, and the process behind it.
+fn listening(era: &str, transport: &str) -> (Value, Watched) {
+    let mut command = Command::new("node");
+    command
+        .args([&*fixture(), "--era", era, "--transport", transport])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
+    let process = Watched::start(&mut command);
+    let line = process.line("line with its address", |line| line.starts_with("listening on "));
+    (json!({ "url": line.trim_start_matches("listening on ") }), process)
+}
+
+fn setup(server: Value) -> Setup {
+    Setup::new().with_server("fx", server).with_filter(json!({ "plugin": "usher" }))
+}
+
+fn run(command: &mut Command) -> Value {
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let line = said.lines().find(|line| line.starts_with('{'));
+    let line =
+        line.unwrap_or_else(|| panic!("{command:?}\n{said}\n{}", String::from_utf8_lossy(&output.stderr)));
+    serde_json::from_str(line).unwrap()
+}
+
+/// What every client must have seen, whatever is between it and the server.
+fn check(seen: &Value, era: &str) {
+    assert_eq!(seen["era"], era, "{seen:#}");
+    assert!(seen["tools"].as_u64().unwrap() > 20 && seen["resources"].as_u64().unwrap() > 0, "{seen:#}");
+    assert!(seen["prompts"].as_u64().unwrap() > 0, "{seen:#}");
+    assert_eq!(seen["plain"], "This is a simple text response for testing.", "{seen:#}");
+    assert_eq!(seen["elicitation"], "Hello, edited!", "{seen:#}");
+    assert_eq!(seen["sampling"], "edited answer", "{seen:#}");
+    assert_eq!(seen["roots"], "Roots: file:///edited", "{seen:#}");
+    assert_eq!(seen["asked"], json!(["edited", "edited", "roots", "edited", "edited"]), "{seen:#}");
+}
+
+/// A client of that SDK over HTTP, at that entrance.
+fn over_http(server: Value, sdk: &str, entrance: &str, era: &str) {
+    let gate = setup(server).start();
+    let at = format!("http://{}/fx/{entrance}", gate.address);
+    check(&run(Command::new("node").arg(script()).args(["--client", sdk, "--at", &at])), era);
+}
+
+/// A client of that SDK that starts Lockgate as its child.
+fn over_stdio(server: Value, sdk: &str, era: &str) {
+    let setup = setup(server);
+    let config = setup.write();
+    let mut command = Command::new("node");
+    command.arg(script()).args(["--client", sdk, "--at", "stdio", "--command"]).arg(paths::lockgate());
+    let serve = ["serve", "--config", config.to_str().unwrap(), "--stdio", "fx"];
+    check(&run(command.args(serve.map(|arg| format!("--arg={arg}")))), era);
+}
+
+#[test]
+fn a_modern_client_over_http_is_asked_by_a_legacy_server_over_stdio() {
+    over_http(child("legacy"), "2", "mcp", "modern");
+}
+
+#[test]
+fn a_modern_client_over_http_is_asked_by_a_legacy_server_over_streamable_http() {
+    let (server, _process) = listening("legacy", "http");
+    over_http(server, "2", "mcp", "modern");
+}
+
+#[test]
+fn a_modern_client_over_http_is_asked_by_a_legacy_server_over_sse() {
+    let (server, _process) = listening("legacy", "sse");
+    over_http(server, "2", "mcp", "modern");
+}
+
+#[test]
+fn a_modern_client_over_stdio_is_asked_by_a_legacy_server() {
+    over_stdio(child("legacy"), "2", "modern");
+}
+
+#[test]
+fn a_legacy_client_over_sse_is_asked_by_a_modern_server_over_streamable_http() {
+    let (server, _process) = listening("modern", "http");
+    over_http(server, "1", "sse", "legacy");
+}
+
+#[test]
+fn a_legacy_client_over_sse_is_asked_by_a_modern_server_over_stdio() {
+    over_http(child("modern"), "1", "sse", "legacy");
+}
+
+#[test]
+fn a_legacy_client_over_streamable_http_is_asked_by_a_modern_server() {
+    let (server, _process) = listening("modern", "http");
+    over_http(server, "1", "mcp", "legacy");
+}
+
+#[test]
+fn a_legacy_client_over_stdio_is_asked_by_a_modern_server() {
+    over_stdio(child("modern"), "1", "legacy");
+}
