@@ -194,7 +194,17 @@ fn handshake(server: &Arc<str>, reply: &Reply) -> Result<Handshake, UpstreamErro
     }
     let result = match (reply.message.kind(), reply.message.result()) {
         (Kind::Result, Some(result)) => result,
-        _ => return Err(unusable(format!("it refused to initialize: {}", error_text(&reply.message)))),
+        _ => {
+            let reason = format!("it refused to initialize: {}", error_text(&reply.message));
+            // Nothing is there for a POST: servers of HTTP+SSE may say so in JSON-RPC (2025-03-26, transports:
+            // backwards compatibility goes by the status).
+            return Err(match reply.head {
+                Some((status @ (404 | 405), _)) => {
+                    UpstreamError::NotServed { server: Arc::clone(server), status, reason }
+                }
+                _ => unusable(reason),
+            });
+        }
     };
     let version = reply.message.result_member("protocolVersion");
     let version = version.and_then(|raw| serde_json::from_slice::<String>(raw).ok());

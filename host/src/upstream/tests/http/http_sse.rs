@@ -46,6 +46,8 @@ async fn row_b5_what_a_server_does_and_the_strategy_decide_over_which_transport_
         (Post::Speaks, Get::Waits, SseOnly, "did not name an `endpoint` within 1 s", &["GET"]),
         // A proper answer to `initialize`, whatever its status, is an answer.
         (Post::Errs("400 Bad Request"), ENDPOINT, Auto, "refused to initialize: not you", &["POST"]),
+        // But one that says that nothing is there is none.
+        (Post::Errs("404 Not Found"), ENDPOINT, Auto, "HTTP+SSE", &["POST", "GET", "message"]),
         // Neither credentials nor an outage are evidence of anything.
         (Post::Says("401 Unauthorized"), ENDPOINT, Auto, "HTTP 401", &["POST"]),
         (Post::Says("403 Forbidden"), ENDPOINT, Auto, "HTTP 403", &["POST"]),
