@@ -140,3 +140,24 @@ fn the_table_of_methods_is_the_one_in_the_source() {
         assert!(source.contains_key(method), "{method} is in docs/wit.md but not in the table");
     }
 }
+
+#[test]
+fn every_row_of_the_bridge_names_tests_that_exist() {
+    let text = read("docs/bridging.md");
+    let (held, _) = text.split_once("## What cannot be translated").unwrap();
+    let rows: Vec<&str> = held
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.trim_end().ends_with("| Test |"))
+        .collect();
+    assert!(rows.len() > 40, "only {} rows", rows.len());
+    for row in rows {
+        let last = row.trim_end().trim_end_matches('|').rsplit('|').next().unwrap();
+        let tests: Vec<&str> = last.split("[`").skip(1).collect();
+        assert!(!tests.is_empty(), "no test holds: {row}");
+        for test in tests {
+            let (name, rest) = test.split_once("`](../").unwrap();
+            let file = rest.split(')').next().unwrap();
+            assert!(read(file).contains(&format!("fn {name}(")), "{file} has no test `{name}`");
+        }
+    }
+}
