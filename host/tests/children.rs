@@ -201,6 +201,8 @@ fn clients_that_come_and_never_say_goodbye_leave_no_children() {
     };
     let (over, most, opened) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
     std::thread::scope(|scope| {
+        // However this ends, or whoever counts would hang the test that fails.
+        let _over = Over(&over);
         scope.spawn(|| {
             while !over.load(Ordering::Relaxed) {
                 most.fetch_max(count(), Ordering::Relaxed);
@@ -218,7 +220,6 @@ fn clients_that_come_and_never_say_goodbye_leave_no_children() {
                 opened.fetch_add(1, Ordering::Relaxed);
             }
         }
-        over.store(true, Ordering::Relaxed);
     });
     assert!(opened.load(Ordering::Relaxed) > posts / 2, "{opened:?} sessions were opened");
     let most = most.load(Ordering::Relaxed);
@@ -227,6 +228,15 @@ fn clients_that_come_and_never_say_goodbye_leave_no_children() {
     until("all are gone", Duration::from_secs(IDLE + 1 + 6), || count() == 0);
     let only_guard = || children_of(lockgate).iter().all(|pid| command_line(*pid).contains("guard-children"));
     until("nothing is left but the guard, no zombie either", Duration::from_secs(2), only_guard);
+}
+
+/// Says that something is over when it is dropped.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Opens a session and lets go of it; `cut`: in the middle of the answer. Returns what was read.
