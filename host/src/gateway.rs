@@ -1,5 +1,6 @@
 //! The running proxy: one immutable snapshot behind a swap, and what outlives it.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use crate::filter::chain::{self, Placed};
 use crate::filter::{Decision, Principal, RequestHead};
 use crate::jsonrpc::{Document, Limits, Message};
 use crate::keys::Keys;
+use crate::memory;
 use crate::proxy::{Joining, Link, Opening, Snapshot, Spent, rescue};
 use crate::upstream::Upstreams;
 
@@ -32,7 +34,8 @@ pub struct Gateway {
     earlier: Mutex<Vec<Weak<Snapshot>>>,
     upstreams: Arc<Upstreams>,
     keys: Keys,
-    links: Mutex<Vec<Weak<Link>>>,
+    /// Those that there are, by their address.
+    links: Mutex<HashMap<usize, Weak<Link>>>,
     joined: Arc<Joined>,
     calls: AtomicUsize,
     spent: Spent,
@@ -260,8 +263,14 @@ impl Gateway {
 
     pub(crate) fn note(&self, link: &Arc<Link>) {
         let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
-        links.retain(|link| link.strong_count() > 0);
-        links.push(Arc::downgrade(link));
+        links.insert(Arc::as_ptr(link).addr(), Arc::downgrade(link));
+    }
+
+    /// A link is over. It does not wait for the next one: a weak reference keeps all its memory.
+    pub(crate) fn forget(&self, link: &Link) {
+        let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+        links.remove(&std::ptr::from_ref(link).addr());
+        memory::shrink(&mut links);
     }
 
     /// The server's `InitializeResult` or `DiscoverResult`, promising list changes: a reload may change any list.
@@ -307,7 +316,7 @@ impl Gateway {
     fn tell_of_changes(&self, before: &Snapshot, now: &Snapshot) {
         let links: Vec<_> = {
             let links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
-            links.iter().filter_map(Weak::upgrade).collect()
+            links.values().filter_map(Weak::upgrade).collect()
         };
         for link in links {
             if !same_lists(before, now, link.server()) {

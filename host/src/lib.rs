@@ -8,6 +8,7 @@ pub mod filter;
 pub mod gateway;
 pub mod jsonrpc;
 pub mod keys;
+pub mod memory;
 pub mod net;
 pub mod plugin;
 pub mod protocol;

@@ -71,7 +71,8 @@ fn two_hundred_pending_calls_fail_within_a_second_and_the_next_works() {
 fn servers_killed_from_outside_leave_no_zombies() {
     let mut gate = Setup::fixture(&[]).start();
     let mut client = gate.client("fx");
-    for _ in 0..if soak() { 500 } else { 5 } {
+    // No more of them: each makes the wait for the next one longer.
+    for _ in 0..5 {
         let server = pid(&mut client);
         kill(Pid::from_raw(server), Signal::SIGKILL).unwrap();
         until("it is gone", Duration::from_secs(5), || !runs(server));
@@ -83,6 +84,22 @@ fn servers_killed_from_outside_leave_no_zombies() {
     let lockgate = gate.process().pid();
     let zombies = || children_of(lockgate).into_iter().filter(|pid| !runs(*pid)).count();
     until("no zombies", Duration::from_secs(2), || zombies() == 0);
+}
+
+#[test]
+fn servers_killed_all_at_once_leave_no_zombies() {
+    let number: usize = if soak() { 500 } else { 30 };
+    let setup = Setup::fixture(&[]).with_limit("children_per_server", number);
+    let mut gate = setup.with_limit("children", number).start();
+    let lockgate = gate.process().pid();
+    let mut clients: Vec<Client> = (0..number).map(|_| gate.client("fx")).collect();
+    let servers: BTreeSet<i32> = clients.iter_mut().map(pid).collect();
+    assert_eq!(servers.len(), number, "each client has its own");
+    for server in &servers {
+        kill(Pid::from_raw(*server), Signal::SIGKILL).unwrap();
+    }
+    let left = || children_of(lockgate).iter().filter(|pid| servers.contains(pid)).count();
+    until("none of them is left, no zombie either", Duration::from_secs(2), || left() == 0);
 }
 
 #[test]
@@ -201,6 +218,8 @@ fn clients_that_come_and_never_say_goodbye_leave_no_children() {
     };
     let (over, most, opened) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
     std::thread::scope(|scope| {
+        // However this ends, or whoever counts would hang the test that fails.
+        let _over = Over(&over);
         scope.spawn(|| {
             while !over.load(Ordering::Relaxed) {
                 most.fetch_max(count(), Ordering::Relaxed);
@@ -218,7 +237,6 @@ fn clients_that_come_and_never_say_goodbye_leave_no_children() {
                 opened.fetch_add(1, Ordering::Relaxed);
             }
         }
-        over.store(true, Ordering::Relaxed);
     });
     assert!(opened.load(Ordering::Relaxed) > posts / 2, "{opened:?} sessions were opened");
     let most = most.load(Ordering::Relaxed);
@@ -227,6 +245,15 @@ fn clients_that_come_and_never_say_goodbye_leave_no_children() {
     until("all are gone", Duration::from_secs(IDLE + 1 + 6), || count() == 0);
     let only_guard = || children_of(lockgate).iter().all(|pid| command_line(*pid).contains("guard-children"));
     until("nothing is left but the guard, no zombie either", Duration::from_secs(2), only_guard);
+}
+
+/// Says that something is over when it is dropped.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Opens a session and lets go of it; `cut`: in the middle of the answer. Returns what was read.

@@ -5,7 +5,9 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::{Gate, Setup};
+use sha2::Digest;
+use support::client::full;
+use support::{Client, Gate, Setup};
 
 fn two() -> Setup {
     Setup::new().with_fixture("a", &[]).with_fixture("b", &["--tools", "3", "--page", "5"])
@@ -108,4 +110,67 @@ fn filters_of_each_server_hold_behind_the_common_entrance() {
     assert_eq!(client.call("b__secret_canary", json!({})).error()["code"], -32602);
     assert!(!gate.arrived_text("b").contains("secret_canary"));
     assert_eq!(client.call("a__secret_canary", json!({})).text(), "canary-7f3a9c");
+}
+
+/// A filter that knows these clients of these servers by a key in that header: name and key.
+fn keys(name: &str, servers: &[&str], header: &str, known: &[(&str, &str)]) -> Value {
+    let key = |(name, key): &(&str, &str)| {
+        let hash: String = sha2::Sha256::digest(key).iter().map(|byte| format!("{byte:02x}")).collect();
+        json!({ "name": name, "sha256": hash })
+    };
+    let known: Vec<Value> = known.iter().map(key).collect();
+    let config = json!({ "header": header, "missing": "skip", "keys": known });
+    json!({ "name": name, "plugin": "api-key-auth", "match": { "servers": servers }, "config": config })
+}
+
+/// The statuses that a client gets which comes to a server, in both eras.
+fn enter(gate: &Gate, server: &str, header: (&str, &str)) -> (u16, u16, String) {
+    let header = (header.0.to_owned(), header.1.to_owned());
+    let legacy = Client::unopened(gate.address, server, vec![header.clone()]).initialize(full());
+    let own = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let headers =
+        vec![header, own("mcp-protocol-version", "2026-07-28"), own("mcp-method", "server/discover")];
+    let meta = json!({ "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": {} });
+    let mut modern = Client::unopened(gate.address, server, headers);
+    let modern = modern.request("server/discover", json!({ "_meta": meta }));
+    (legacy.status, modern.status, legacy.message.to_string())
+}
+
+#[test]
+fn whoever_enters_where_servers_are_merged_is_known_to_each_as_the_same() {
+    let two = || Setup::new().with_fixture("a", &[]).with_fixture("b", &["--modern"]);
+    let gate = two()
+        .with_filter(keys("common", &["a", "b"], "Authorization", &[("ada", "for both")]))
+        .with_filter(keys("of-a", &["a"], "X-Key", &[("bob", "of a"), ("eve", "of each")]))
+        .with_filter(keys("of-b", &["b"], "X-Key", &[("cid", "of b"), ("mallory", "of each")]))
+        .start();
+    for (header, at_a, at_b, at_both) in [
+        (("authorization", "Bearer for both"), 200, 200, 200),
+        (("x-key", "of a"), 200, 401, 401),
+        (("x-key", "of b"), 401, 200, 401),
+        (("x-key", "of each"), 200, 200, 403),
+        (("x-key", "of none"), 401, 401, 401),
+        (("x-none", ""), 401, 401, 401),
+    ] {
+        for (server, expected) in [("a", at_a), ("b", at_b), ("", at_both)] {
+            let (legacy, modern, said) = enter(&gate, server, header);
+            // Each server speaks one era; that a client of the other is refused is not for who it is.
+            let of = |status: u16| if matches!(status, 401 | 403) { status } else { 200 };
+            assert_eq!((of(legacy), of(modern)), (expected, expected), "{header:?} at /{server}: {said}");
+        }
+    }
+    let (.., said) = enter(&gate, "", ("x-key", "of each"));
+    assert!(said.contains("different names") && said.contains("entrance of one of them"), "{said}");
+}
+
+#[test]
+fn where_only_one_of_the_merged_servers_asks_who_it_is_nobody_enters_both() {
+    let gate = two().with_filter(keys("of-b", &["b"], "X-Key", &[("ada", "of b")])).start();
+    for (server, key, status) in
+        [("a", "", 200), ("b", "", 401), ("", "", 401), ("b", "of b", 200), ("", "of b", 403)]
+    {
+        let (legacy, _, said) = enter(&gate, server, (if key.is_empty() { "x-none" } else { "x-key" }, key));
+        assert_eq!(legacy, status, "/{server} with {key:?}: {said}");
+    }
 }

@@ -5,7 +5,7 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::{Gate, Setup};
+use support::{Client, Gate, Pending, Setup};
 
 /// In front of the fixture server: the guest `usher`, which does what the words of a message say.
 fn gate() -> Gate {
@@ -156,5 +156,47 @@ fn explain_knows_both_hooks() {
         command.args(["plugin", "explain", "--server", "fx", "--method", method, "--config"]).arg(&config);
         let said = String::from_utf8(command.output().unwrap().stdout).unwrap();
         assert!(said.contains(phase) && !said.contains("note:"), "{method}: {said}");
+    }
+}
+
+/// A request of the modern era, on a connection of its own.
+fn modern(gate: &Gate, method: &str, mut params: Value) -> Pending {
+    let mut headers = vec![("mcp-protocol-version", "2026-07-28"), ("mcp-method", method)];
+    let name = params["name"].as_str().map(str::to_owned);
+    headers.extend(name.as_deref().map(|name| ("mcp-name", name)));
+    let headers = headers.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    params["_meta"] = json!({ "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": {} });
+    Client::unopened(gate.address, "fx", headers).start(method, params)
+}
+
+#[test]
+fn news_of_a_task_do_not_pass_by_the_filters_that_look_at_its_result() {
+    let looks = json!({ "plugin": "redact", "config": { "patterns": [{ "regex": "canary-[0-9a-f]+" }] } });
+    for (filter, hears) in [(None, true), (Some(looks), false)] {
+        let setup = Setup::fixture(&["--modern"]);
+        let gate = filter.into_iter().fold(setup, Setup::with_filter).start();
+        let wanted = json!({ "toolsListChanged": true, "taskIds": ["t"] });
+        let mut stream = modern(&gate, "subscriptions/listen", json!({ "notifications": wanted }));
+        let honoured = stream.expect("notifications/subscriptions/acknowledged");
+        let honoured = &honoured["params"]["notifications"];
+        let expected = if hears { wanted } else { json!({ "toolsListChanged": true }) };
+        assert_eq!(*honoured, expected, "what is not told is not promised");
+        for (tool, arguments) in
+            [("update_task", json!({ "task": "t" })), ("add_tool", json!({ "name": "added" }))]
+        {
+            let answer =
+                modern(&gate, "tools/call", json!({ "name": tool, "arguments": arguments })).finish();
+            assert!(answer.as_ref().is_some_and(|answer| answer["result"].is_object()), "{answer:?}");
+        }
+        let first = stream.next().unwrap();
+        let first = if hears {
+            assert_eq!(first["method"], "notifications/tasks");
+            assert!(first.to_string().contains("canary-7f3a9c"), "{first}");
+            stream.next().unwrap()
+        } else {
+            first
+        };
+        assert_eq!(first["method"], "notifications/tools/list_changed", "{first}");
     }
 }

@@ -19,5 +19,6 @@ pub fn run(args: &[String]) -> Result<ExitCode> {
     for binary in BINARIES {
         command.args(["--test", binary]);
     }
-    pass_on(command.args(["--", "--nocapture", "--test-threads=1"]).args(args))
+    // Each is worth knowing, whatever became of the others.
+    pass_on(command.args(["--no-fail-fast", "--", "--nocapture", "--test-threads=1"]).args(args))
 }

@@ -18,6 +18,7 @@ use super::session::Session;
 use crate::config::Limits;
 use crate::filter::Principal;
 use crate::jsonrpc::Message;
+use crate::memory::{self, Ebb};
 use crate::protocol::methods;
 
 /// Whom a session belongs to: issuer and id of the principal, never a credential. None: nobody
@@ -42,6 +43,7 @@ struct State {
     entries: HashMap<Arc<str>, Held>,
     by_owner: HashMap<(String, String), Holding>,
     opening: usize,
+    ebb: Ebb,
     /// No more are taken.
     over: bool,
 }
@@ -157,6 +159,10 @@ impl Sessions {
                 () = shutdown.cancelled() => return,
                 () = tokio::time::sleep(pause) => self.sweep(&limits),
             }
+            if lock(&self.state).ebb.is_over() {
+                // Not waited for: nobody needs to know when it is done.
+                drop(tokio::task::spawn_blocking(memory::give_back));
+            }
         }
     }
 
@@ -197,6 +203,8 @@ impl Sessions {
 impl State {
     fn remove(&mut self, id: &str) -> Option<Arc<Session>> {
         let held = self.entries.remove(id)?;
+        self.ebb.ended();
+        memory::shrink(&mut self.entries);
         if let Some(owner) = held.owner {
             self.change(owner, |holding| {
                 holding.ids.remove(id);
@@ -212,6 +220,7 @@ impl State {
                 holding.remove();
             }
         }
+        memory::shrink(&mut self.by_owner);
     }
 
     fn quietest(&self, ids: &HashSet<Arc<str>>) -> Option<Arc<str>> {

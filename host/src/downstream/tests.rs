@@ -6,6 +6,7 @@ mod expiry;
 mod fake;
 mod mirrors;
 mod modern;
+mod patience;
 mod pipes;
 mod requests;
 mod resumption;

@@ -401,6 +401,7 @@ impl Link {
 impl Drop for Link {
     fn drop(&mut self) {
         self.close();
+        self.gateway.forget(self);
     }
 }
 

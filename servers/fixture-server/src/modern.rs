@@ -81,6 +81,9 @@ pub fn wants(wanted: &Value, method: &str, params: &Value) -> bool {
         "notifications/tools/list_changed" => flag("toolsListChanged"),
         "notifications/prompts/list_changed" => flag("promptsListChanged"),
         "notifications/resources/list_changed" => flag("resourcesListChanged"),
+        "notifications/tasks" => {
+            wanted["taskIds"].as_array().is_some_and(|tasks| tasks.contains(&params["taskId"]))
+        }
         _ => wanted["resourceSubscriptions"].as_array().is_some_and(|uris| uris.contains(&params["uri"])),
     }
 }

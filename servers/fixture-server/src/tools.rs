@@ -12,7 +12,7 @@ use crate::rounds;
 use crate::state::{Ended, State};
 
 /// Names and descriptions. `delete_*` and `secret_*` are there to be hidden.
-const TOOLS: [(&str, &str); 32] = [
+const TOOLS: [(&str, &str); 33] = [
     ("echo", "Returns its arguments, as text and as structured content"),
     ("slow", "Answers after `ms` milliseconds, unless cancelled"),
     ("wait", "Answers when `release` is called with the same `key`, unless cancelled"),
@@ -42,6 +42,7 @@ const TOOLS: [(&str, &str); 32] = [
     ("protocol_error", "Answers with a JSON-RPC error of `code` and `message` with data"),
     ("whoami", "Name, process id and environment of the server"),
     ("update_resource", "Says that the resource `uri` changed, if it is subscribed to"),
+    ("update_task", "Tells those who listen that the task `task` is done, with its result"),
     ("add_tool", "Adds a tool `name` and says that the list changed"),
     ("delete_everything", "Pretends to delete everything"),
     ("secret_canary", "Returns what nobody may see"),
@@ -194,6 +195,12 @@ pub fn call(state: &Arc<State>, id: &Value, params: &Value) -> io::Result<()> {
             let subscribed =
                 state.changed("notifications/resources/updated", json!({ "uri": text("uri") }))?;
             said(if subscribed { "told" } else { "nobody subscribed" })
+        }
+        "update_task" => {
+            let params = json!({ "taskId": text("task"), "status": "completed",
+                "result": { "content": [{ "type": "text", "text": "canary-7f3a9c" }] } });
+            let listened = state.changed("notifications/tasks", params)?;
+            said(if listened { "told" } else { "nobody listens" })
         }
         "add_tool" => {
             state.add_tool(text("name"));

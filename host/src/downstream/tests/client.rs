@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::fake::{Events, Fake, Shared};
+use super::patience::soon;
 use crate::config::Config;
 use crate::downstream::http::{HttpFront, bind};
 
@@ -61,7 +62,7 @@ impl Site {
 
     /// Skips what happened until it is `awaited`.
     pub async fn until(&self, awaited: &str) {
-        while self.events.next().await != awaited {}
+        self.events.until(awaited).await;
     }
 }
 
@@ -122,7 +123,7 @@ impl Wire {
 
     async fn line(&mut self) -> String {
         let mut line = String::new();
-        self.stream.read_line(&mut line).await.expect("text");
+        soon("a line of the answer", self.stream.read_line(&mut line)).await.expect("text");
         line.trim_end().to_owned()
     }
 
@@ -150,7 +151,7 @@ impl Wire {
             let length =
                 answer.header("content-length").map_or(0, |length| length.parse().expect("a number"));
             let mut body = vec![0; length];
-            self.stream.read_exact(&mut body).await.expect("the whole body");
+            soon("the body", self.stream.read_exact(&mut body)).await.expect("the whole body");
             answer.body = String::from_utf8(body).expect("UTF-8");
         }
         answer
@@ -160,7 +161,7 @@ impl Wire {
     pub async fn chunk(&mut self) -> Option<String> {
         let length = usize::from_str_radix(&self.line().await, 16).expect("a chunk, not a broken connection");
         let mut chunk = vec![0; length + 2];
-        self.stream.read_exact(&mut chunk).await.expect("the whole chunk");
+        soon("the rest of a chunk", self.stream.read_exact(&mut chunk)).await.expect("the whole chunk");
         chunk.truncate(length);
         (length > 0).then(|| String::from_utf8(chunk).expect("UTF-8"))
     }
@@ -204,7 +205,7 @@ impl Wire {
     pub async fn closes(mut self) -> String {
         let mut rest = Vec::new();
         // A reset is an error, a close is none: both are what is asked.
-        let _ = self.stream.read_to_end(&mut rest).await;
+        let _ = soon("the connection's end", self.stream.read_to_end(&mut rest)).await;
         String::from_utf8_lossy(&rest).into_owned()
     }
 }

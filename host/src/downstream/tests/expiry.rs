@@ -73,7 +73,7 @@ async fn a_silent_session_ends_and_one_that_shows_signs_does_not() {
     assert!(silent.over().is_cancelled() && !alive.over().is_cancelled());
     assert_eq!(books.sessions.count(), 1);
     books.events.next().await;
-    while books.events.next().await != "closed" {}
+    books.events.until("closed").await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,6 +7,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::{Mutex, Semaphore, mpsc};
 
+use super::patience::soon;
 use crate::config::{Config, Server};
 use crate::downstream::endpoint::{Endpoint, Joined, Opened, Standing};
 use crate::filter::{Caller, Principal, RequestHead};
@@ -21,6 +22,16 @@ pub struct Events(Mutex<mpsc::UnboundedReceiver<String>>);
 impl Events {
     /// The next one.
     pub async fn next(&self) -> String {
+        soon("the next event", self.take()).await
+    }
+
+    /// Skips what happened until it is `awaited`.
+    pub async fn until(&self, awaited: &str) {
+        let skipped = async { while self.take().await != awaited {} };
+        soon(&format!("the event `{awaited}`"), skipped).await;
+    }
+
+    async fn take(&self) -> String {
         self.0.lock().await.recv().await.expect("the endpoint is alive")
     }
 

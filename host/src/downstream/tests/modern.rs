@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::client::{Answer, POST, Site, Wire, call as legacy_call};
 use super::fake::progress;
+use super::patience::soon;
 use crate::jsonrpc::Message;
 
 const VERSION: (&str, &str) = ("MCP-Protocol-Version", "2026-07-28");
@@ -279,7 +280,7 @@ async fn shutdown_ends_subscriptions_with_their_result_and_lets_calls_finish() {
     assert_eq!(listening.event().await, None);
     site.shared.gate.add_permits(1);
     assert_eq!(calling.answer().await.json()["result"]["passed"], true);
-    (&mut site.serving).await.expect("no panic");
+    soon("the end of serving", &mut site.serving).await.expect("no panic");
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::client::{INITIALIZE, call};
 use super::fake::{Events, Fake, Shared, progress};
+use super::patience::soon;
 use crate::config::Config;
 use crate::downstream::stdio::serve_endpoint;
 
@@ -46,12 +47,12 @@ impl Pipes {
 
     async fn hear(&mut self) -> Value {
         let mut line = String::new();
-        self.output.read_line(&mut line).await.expect("text");
+        soon("a line", self.output.read_line(&mut line)).await.expect("text");
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
     }
 
     async fn until(&self, awaited: &str) {
-        while self.events.next().await != awaited {}
+        self.events.until(awaited).await;
     }
 }
 
@@ -110,9 +111,12 @@ async fn what_a_server_says_during_initialize_follows_the_answer() {
     pipes.say(&INITIALIZE.replace("\"test\"", "\"slow\"")).await;
     pipes.until("open a 2025-06-18").await;
     pipes.shared.gate.add_permits(1);
-    while pipes.shared.sessions.lock().expect("no panic in it").is_empty() {
-        tokio::task::yield_now().await;
-    }
+    let opened = async {
+        while pipes.shared.sessions.lock().expect("no panic in it").is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("the session", opened).await;
     pipes.shared.session(0).notify(progress(1, 0));
     assert!(pipes.hear().await["result"].is_object());
     assert_eq!(pipes.hear().await["method"], "notifications/progress");
@@ -213,7 +217,7 @@ async fn a_subscription_that_ends_on_this_side_says_so_twice() {
     );
     pipes.shared.gate.add_permits(1);
     assert_eq!(pipes.hear().await["result"]["passed"], true);
-    pipes.serving.await.expect("no panic");
+    soon("the end of serving", pipes.serving).await.expect("no panic");
 }
 
 #[tokio::test]
@@ -224,8 +228,8 @@ async fn a_client_that_is_gone_has_cancelled_its_modern_requests() {
     let Pipes { output, serving, events, mut input, .. } = pipes;
     drop(output);
     let _ = input.write_all(format!("{}\n", modern("2", "ping", "")).as_bytes()).await;
-    serving.await.expect("no panic");
-    while events.next().await != "cancelled gate" {}
+    soon("the end of serving", serving).await.expect("no panic");
+    events.until("cancelled gate").await;
 }
 
 #[tokio::test]
@@ -236,7 +240,7 @@ async fn the_end_of_input_lets_calls_finish_and_ends_the_session() {
     pipes.input.shutdown().await.expect("open");
     pipes.shared.gate.add_permits(1);
     assert_eq!(pipes.hear().await["result"]["passed"], true);
-    (&mut pipes.serving).await.expect("no panic");
+    soon("the end of serving", &mut pipes.serving).await.expect("no panic");
     pipes.until("closed").await;
 }
 
@@ -248,8 +252,8 @@ async fn a_client_that_is_gone_ends_the_session_at_once() {
     let Pipes { output, serving, events, input, shared, .. } = pipes;
     drop(output);
     shared.session(0).notify(progress(1, 0));
-    serving.await.expect("no panic");
-    while events.next().await != "closed" {}
+    soon("the end of serving", serving).await.expect("no panic");
+    events.until("closed").await;
     drop(input);
 }
 
@@ -257,8 +261,8 @@ async fn a_client_that_is_gone_ends_the_session_at_once() {
 async fn shutdown_ends_a_session_whose_input_is_open() {
     let pipes = Pipes::initialized(1 << 16, |_| {}).await;
     pipes.shutdown.cancel();
-    pipes.serving.await.expect("no panic");
-    while pipes.events.next().await != "closed" {}
+    soon("the end of serving", pipes.serving).await.expect("no panic");
+    pipes.events.until("closed").await;
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Sessions over HTTP: how they begin, whose they are, and what ends them.
 
 use super::client::{INITIALIZE, POST, Site, call};
+use super::patience::soon;
 
 const INITIALIZED: &str = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
 
@@ -216,7 +217,7 @@ async fn shutdown_lets_calls_finish_and_ends_everything() {
     assert!(tokio::net::TcpStream::connect(site.address).await.is_err(), "nobody new is let in");
     site.shared.gate.add_permits(1);
     assert_eq!(calling.answer().await.json()["result"]["passed"], true);
-    (&mut site.serving).await.expect("no panic");
+    soon("the end of serving", &mut site.serving).await.expect("no panic");
     site.until("closed").await;
 }
 
@@ -230,6 +231,6 @@ async fn shutdown_waits_no_longer_than_the_drain_time() {
         .await;
     site.until("call gate").await;
     site.shutdown.cancel();
-    (&mut site.serving).await.expect("no panic");
+    soon("the end of serving", &mut site.serving).await.expect("no panic");
     site.until("closed").await;
 }

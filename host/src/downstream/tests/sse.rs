@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::client::{INITIALIZE, Site, Wire, call};
+use super::patience::soon;
 
 const GET: &[(&str, &str)] = &[("accept", "text/event-stream")];
 /// As clients of this era post: they do not care what comes back.
@@ -48,9 +49,12 @@ impl Stream {
 
 /// POSTs until the stream is no longer known.
 async fn gone(site: &Site, endpoint: &str) {
-    while site.send("POST", endpoint, &[JSON], &call("1", "echo")).await.status != 404 {
-        tokio::task::yield_now().await;
-    }
+    let posting = async {
+        while site.send("POST", endpoint, &[JSON], &call("1", "echo")).await.status != 404 {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("the end of the session", posting).await;
 }
 
 #[tokio::test]
@@ -209,6 +213,6 @@ async fn shutdown_lets_calls_finish_and_ends_the_stream() {
     site.shared.gate.add_permits(1);
     assert_eq!(stream.hear().await["result"]["passed"], true);
     assert_eq!(stream.wire.chunk().await, None);
-    site.serving.await.expect("no panic");
-    while site.events.next().await != "closed" {}
+    soon("the end of serving", site.serving).await.expect("no panic");
+    site.events.until("closed").await;
 }

@@ -11,6 +11,13 @@ use super::*;
 use crate::net::connector;
 
 const SECOND: Duration = Duration::from_secs(1);
+/// Nothing in these tests takes this long unless it is broken.
+const LONG: Duration = Duration::from_secs(20);
+
+/// Fails the test instead of hanging it.
+async fn soon<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(LONG, future).await.unwrap_or_else(|_| panic!("waited {LONG:?}"))
+}
 
 fn options() -> Options {
     Options {
@@ -187,7 +194,7 @@ async fn a_message_cut_at_any_byte_is_an_error_and_never_a_message() {
         let (_sender, mut receiver, mut socket) = raw(options()).await;
         socket.write_all(&whole[..cut]).await.unwrap();
         drop(socket);
-        let error = receiver.next().await.unwrap_err();
+        let error = soon(receiver.next()).await.unwrap_err();
         assert!(matches!(error, Error::Broken(_)), "cut at {cut}: {error}");
     }
     let (_sender, mut receiver, mut socket) = raw(options()).await;
@@ -218,13 +225,14 @@ async fn a_peer_that_answers_pings_is_kept_and_a_half_open_one_is_found() {
             error = sender.keep_alive() => panic!("{error}"),
         }
     };
-    let (_socket, ()) = tokio::join!(serve, talk);
+    let (_socket, ()) = soon(async { tokio::join!(serve, talk) }).await;
 
     // It takes in what is sent, but its end says nothing any more.
     let (mut sender, mut receiver, _socket) = raw(quick).await;
-    let error =
-        tokio::select! { text = receiver.next() => text.unwrap_err(), error = sender.keep_alive() => error };
-    assert_eq!(error, Error::Silent(Duration::from_millis(200)));
+    let ended = async {
+        tokio::select! { text = receiver.next() => text.unwrap_err(), error = sender.keep_alive() => error }
+    };
+    assert_eq!(soon(ended).await, Error::Silent(Duration::from_millis(200)));
 }
 
 #[tokio::test]
@@ -233,10 +241,12 @@ async fn a_peer_that_takes_nothing_in_ends_the_connection() {
         raw(Options { ping: Duration::from_millis(50), patience: Duration::from_millis(100), ..options() })
             .await;
     let block = Bytes::from(vec![b'x'; 1 << 20]);
-    let error = loop {
-        if let Err(error) = sender.send(block.clone()).await {
-            break error;
+    let ended = async {
+        loop {
+            if let Err(error) = sender.send(block.clone()).await {
+                break error;
+            }
         }
     };
-    assert_eq!(error, Error::Silent(Duration::from_millis(100)));
+    assert_eq!(soon(ended).await, Error::Silent(Duration::from_millis(100)));
 }

@@ -298,3 +298,35 @@ async fn over_http_silence_and_missing_credentials_say_nothing_of_the_era() {
     let Err(error) = soon(upstreams(config).connect(modern(Owner::Shared, client))).await else { panic!() };
     assert!(matches!(error, UpstreamError::Unreachable { .. }), "{error}");
 }
+
+#[tokio::test]
+async fn over_http_an_outage_is_no_verdict_on_the_era() {
+    for status in [429, 500, 502, 503, 504] {
+        let site = Site::start(move |request| {
+            // As a gateway in front of it would say it, and in words that would be a verdict otherwise.
+            let error = json!({ "code": -32601, "message": "overloaded" });
+            let body = json!({ "jsonrpc": "2.0", "id": request.message["id"], "error": error });
+            match request.number_of_its_method {
+                1 => Answer::Json(status, body.to_string()),
+                2 => Answer::Text(status, "overloaded".into()),
+                _ => discovered(&request.message),
+            }
+        })
+        .await;
+        let all = upstreams(config(at(&site)));
+        for _ in 1..=2 {
+            let (client, _heard) = Client::new("c");
+            let Err(error) = soon(all.connect(modern(Owner::Shared, client))).await else {
+                panic!("{status}")
+            };
+            assert!(matches!(error, UpstreamError::Unreachable { .. }), "{status}: {error}");
+            let said = error.to_string();
+            assert!(said.contains(&format!("HTTP {status}")) && said.contains("overloaded"), "{said}");
+        }
+        let (client, _heard) = Client::new("c");
+        let lease = soon(all.connect(modern(Owner::Shared, client))).await;
+        let lease =
+            lease.unwrap_or_else(|error| panic!("{status}: taken for one of the legacy era: {error}"));
+        assert_eq!(lease.connection.handshake().protocol_version, "2026-07-28");
+    }
+}
