@@ -260,3 +260,19 @@ fn only_who_subscribed_is_told_of_a_resource_and_only_until_it_unsubscribes() {
     assert_eq!(heard.expect("notifications/resources/updated")["params"], a, "the other one was not told");
     assert_eq!(one.request("resources/subscribe", json!({})).error()["code"], -32602);
 }
+
+#[test]
+fn a_session_of_its_own_hears_of_what_it_is_subscribed_to_and_of_nothing_else() {
+    let gate = Setup::fixture(&["--modern"]).start();
+    let mut client = gate.client("fx");
+    let mut heard = client.listen();
+    let (a, b) = (json!({ "uri": "fixture://open/1" }), json!({ "uri": "fixture://open/2" }));
+    for uri in [&a, &b] {
+        client.request("resources/subscribe", uri.clone()).result();
+    }
+    client.request("resources/unsubscribe", b.clone()).result();
+    // The server may still tell of it: it is asked anew only for what it does not tell of yet.
+    client.call("update_resource", b);
+    client.call("update_resource", a.clone());
+    assert_eq!(heard.expect("notifications/resources/updated")["params"], a);
+}
