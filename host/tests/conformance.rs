@@ -164,6 +164,15 @@ fn compare(set: &str, era: &str, scenarios: usize, directly: usize, through_lock
     );
 }
 
+/// Runs a set through Lockgate against a server of the other era.
+fn across(set: &str, era: &str, way: &str, scenarios: usize, checks: usize) {
+    let behind = Fixture::start(era);
+    let gate = Setup::new().with_server("everything", json!({ "url": behind.url })).start();
+    let report = run(set, way, &format!("http://{}/everything/mcp", gate.address));
+    let ran = (report.scenarios, report.total(|count| count.passed + count.failed + count.warned));
+    assert_eq!(ran, (scenarios, checks), "scenarios and checks that ran {way}");
+}
+
 /// Runs one scenario of the suite's client mode: the suite is the server, and what it tests as a client
 /// is Lockgate in front of it, driven by `tests/conformance/client.mjs`. So many checks must pass, and all.
 fn as_client(version: &str, scenario: &str, checks: usize) {
@@ -221,9 +230,16 @@ fn the_required_set_of_2026_07_28() {
 }
 
 #[test]
+fn the_required_set_of_2025_11_25_in_front_of_a_modern_server() {
+    across("2025-11-25", "modern", "to-modern", 33, 80);
+}
+
+#[test]
 fn every_entry_of_a_baseline_has_its_reason() {
-    for set in ["2025-11-25", "2026-07-28"] {
-        for way in ["direct", "through"] {
+    for (set, ways) in
+        [("2025-11-25", &["direct", "through", "to-modern"][..]), ("2026-07-28", &["direct", "through"])]
+    {
+        for way in ways {
             let text = std::fs::read_to_string(baseline(set, way)).unwrap();
             let lines: Vec<_> = text.lines().map(str::trim).collect();
             for pair in lines.windows(2).filter(|pair| pair[1].starts_with("- ")) {

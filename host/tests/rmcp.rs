@@ -51,6 +51,11 @@ async fn it_initializes_a_legacy_server() {
 }
 
 #[tokio::test]
+async fn it_initializes_a_modern_server() {
+    works(&["--modern"], ClientLifecycleMode::Initialize).await;
+}
+
+#[tokio::test]
 async fn it_discovers_a_modern_server() {
     let discover = ClientLifecycleMode::Discover { preferred_versions: vec![ProtocolVersion::V_2026_07_28] };
     works(&["--modern"], discover).await;

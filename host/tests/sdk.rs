@@ -28,7 +28,7 @@ fn node() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
         let folder = install::npm("sdk-node", "sdk");
-        install::beside(&folder, "sdk", &["suite.mjs", "modern.mjs"]);
+        install::beside(&folder, "sdk", &["suite.mjs", "modern.mjs", "bridged.mjs"]);
         folder
     })
 }

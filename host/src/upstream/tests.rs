@@ -7,5 +7,6 @@ mod pool;
 mod server;
 mod stdio;
 mod support;
+mod verdicts;
 mod web;
 mod websocket;

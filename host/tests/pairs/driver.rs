@@ -134,6 +134,12 @@ impl Driver {
         self.result_of(&id).await
     }
 
+    /// Answers a question.
+    #[allow(dead_code, reason = "not every test binary is asked")]
+    pub async fn answer(&mut self, question: &Value, result: Value) {
+        self.send(json!({ "jsonrpc": "2.0", "id": question["id"], "result": result })).await;
+    }
+
     /// Calls a tool.
     pub async fn call(&mut self, tool: &str, arguments: Value) -> Value {
         self.result("tools/call", json!({ "name": tool, "arguments": arguments })).await
@@ -171,7 +177,12 @@ impl Driver {
         if self.modern {
             return self.result("server/discover", json!({})).await;
         }
-        let params = json!({ "protocolVersion": "2025-11-25", "capabilities": {},
+        self.initialize(json!({})).await
+    }
+
+    /// Begins as a client of the legacy era with these capabilities.
+    pub async fn initialize(&mut self, capabilities: Value) -> Value {
+        let params = json!({ "protocolVersion": "2025-11-25", "capabilities": capabilities,
             "clientInfo": { "name": "driver", "version": "0" } });
         let result = self.result("initialize", params).await;
         self.notify("notifications/initialized", json!({})).await;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::support::child::Watched;
 use super::support::{Setup, install, paths};
-use super::{node, run, text};
+use super::{node, python, run, text};
 
 /// Checks of `modern.mjs`.
 const CHECKS: usize = 13;
@@ -67,6 +67,42 @@ fn stdio_to_stdio(mode: &str, era: &str) {
         ["serve", "--config", config.as_str(), "--stdio", "fx"].map(|arg| format!("--through-arg={arg}")),
     );
     run(&mut suite, CHECKS, "stdio", "stdio");
+}
+
+/// To a server of the legacy era directly, and through Lockgate to the same one of the modern era.
+#[test]
+fn the_current_client_insists_on_the_legacy_era_and_finds_it_in_front_of_a_modern_server() {
+    let (_direct, direct) = over_http("legacy");
+    let (_server, url) = over_http("modern");
+    let gate = Setup::new().with_server("http", json!({ "url": url }));
+    let gate = gate.with_server("stdio", over_stdio("modern")).start();
+    for server in ["http", "stdio"] {
+        let through = format!("http://{}/{server}/mcp", gate.address);
+        run(&mut client("legacy", "legacy"), CHECKS, &direct, &through);
+    }
+}
+
+/// Clients that know the legacy era only, in front of a server of the modern one.
+fn bridged(program: &std::path::Path, script: &std::path::Path) {
+    let (_server, url) = over_http("modern");
+    let gate = Setup::new().with_server("fx", json!({ "url": url })).start();
+    for path in ["mcp", "sse"] {
+        let mut client = Command::new(program);
+        client.arg(script).arg(format!("http://{}/fx/{path}", gate.address));
+        let output = client.output().unwrap();
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert!(output.status.success() && said.contains("all of it works"), "{path}: {said}");
+    }
+}
+
+#[test]
+fn the_typescript_client_1_uses_a_modern_server() {
+    bridged("node".as_ref(), &node().join("bridged.mjs"));
+}
+
+#[test]
+fn the_python_client_uses_a_modern_server_as_a_legacy_one() {
+    bridged(python(), &install::sources().join("sdk/bridged.py"));
 }
 
 #[test]

@@ -1,10 +1,10 @@
 // Drives one MCP server twice with the official TypeScript client 2.x, directly and through Lockgate, and
 // compares what the client can see and do. The server is the one in tests/conformance/fixture.
 //
-//   node modern.mjs --mode auto|modern --era legacy|modern --direct stdio|URL [--command PROGRAM --arg A …]
+//   node modern.mjs --mode auto|modern|legacy --era legacy|modern --direct stdio|URL [--command PROGRAM --arg A …]
 //     --through stdio|URL [--through-command PROGRAM --through-arg A …]
 //
-// `modern` insists on the modern era; `auto` probes for it. --era says what must come of it. Every check
+// `modern` insists on the modern era, `legacy` on the other; `auto` probes for it. --era says what must come of it. Every check
 // has an expectation of its own. One line per check; the exit code is the number of failed checks.
 
 import { isDeepStrictEqual, parseArgs } from "node:util";
@@ -33,7 +33,7 @@ function must(condition, what) {
 
 /** A client with everything that arrives unasked kept, and a way to wait for it. */
 async function connect({ at, command, args }) {
-  const mode = flags.mode === "modern" ? { pin: MODERN } : "auto";
+  const mode = flags.mode === "modern" ? { pin: MODERN } : flags.mode;
   const capabilities = { elicitation: { form: {} }, sampling: {}, roots: {} };
   const client = new Client({ name: "suite", version: "2.0.0" }, { capabilities, versionNegotiation: { mode } });
   const seen = { asked: [], changes: [], updates: [], logs: [] };

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use futures_util::future::BoxFuture;
 
 use super::lock;
-use crate::jsonrpc::{self, Message};
+use crate::jsonrpc::{self, Document, Limits, Message};
 use crate::protocol::{errors, meta};
 use crate::proxy::{Downlink, Wanted};
 use crate::upstream::{Connection, Subscription, UpstreamError};
@@ -59,9 +59,18 @@ impl Downlink for News {
 
 /// A notification without the name of a subscription that its client knows nothing of.
 pub(super) fn without_subscription(notification: Message) -> Message {
-    match notification.meta(meta::SUBSCRIPTION_ID) {
-        Some(_) => notification.with_meta(meta::SUBSCRIPTION_ID, None),
-        None => notification,
+    if notification.meta(meta::SUBSCRIPTION_ID).is_none() {
+        return notification;
+    }
+    let stripped = notification.with_meta(meta::SUBSCRIPTION_ID, None);
+    match (stripped.param("_meta"), stripped.params()) {
+        (Some(b"{}"), Some(params)) => {
+            let mut params = Document::new(params, Limits::default());
+            // Removing makes nothing larger, so no limit is in its way.
+            let _ = params.remove("/_meta");
+            stripped.with_params(params.bytes())
+        }
+        _ => stripped,
     }
 }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::{lock, shown};
 use crate::jsonrpc::{self, Document, Kind, Limits, Message};
-use crate::protocol::{errors, mirror};
+use crate::protocol::{errors, meta, mirror};
 
 /// Definitions kept for their headers. A list with more tools of that kind is a strange one, and what is
 /// not kept is found out by asking twice.
@@ -73,7 +73,7 @@ fn result(server: &str, method: &str, answer: Message, over_http: bool) -> Messa
             return Message::error(answer.id(), errors::INTERNAL, &text, None);
         }
     }
-    let mut answer = answer.with_result_member("resultType", None);
+    let mut answer = without_sender(answer).with_result_member("resultType", None);
     let kept = matches!(
         method,
         "tools/list" | "prompts/list" | "resources/list" | "resources/templates/list" | "resources/read"
@@ -86,6 +86,21 @@ fn result(server: &str, method: &str, answer: Message, over_http: bool) -> Messa
         "tools/call" => structured(answer),
         _ => answer,
     }
+}
+
+/// A result that does not say who made it: every modern one does, and a legacy client knows.
+fn without_sender(answer: Message) -> Message {
+    let Some(raw) = answer.result_member("_meta") else { return answer };
+    let at = format!("/{}", meta::SERVER_INFO.replace('/', "~1"));
+    if jsonrpc::get(raw, &at).is_none() {
+        return answer;
+    }
+    let mut own = Document::new(Bytes::copy_from_slice(raw), Limits::default());
+    // Removing makes nothing larger, so no limit is in its way.
+    let _ = own.remove(&at);
+    let left = own.bytes().trim_ascii();
+    let left = Some(left).filter(|left| left.iter().any(|byte| !b"{} \t\r\n".contains(byte)));
+    answer.with_result_member("_meta", left)
 }
 
 /// A page of tools that legacy clients can take: a schema of results is that of an object for them
@@ -212,6 +227,11 @@ mod tests {
         assert_eq!(of_result("resources/list", result)["result"], json!({ "resources": [] }));
         let own = json!({ "content": [], "ttlMs": 1, "resultType": "complete" });
         assert_eq!(of_result("tools/call", own)["result"], json!({ "content": [], "ttlMs": 1 }));
+        for (own, left) in [(json!({}), Value::Null), (json!({ "a/b": 1 }), json!({ "a/b": 1 }))] {
+            let mut result = json!({ "content": [], "_meta": own });
+            result["_meta"]["io.modelcontextprotocol/serverInfo"] = json!({ "name": "n", "version": "1" });
+            assert_eq!(of_result("tools/call", result)["result"]["_meta"], left);
+        }
         let task = json!({ "resultType": "task", "taskId": "t" });
         let error = &of_result("tools/call", task)["error"];
         assert_eq!(error["code"], -32603);
