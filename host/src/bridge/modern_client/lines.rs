@@ -429,5 +429,13 @@ impl State {
 }
 
 #[cfg(test)]
-#[path = "lines_tests.rs"]
-mod tests;
+impl Lines {
+    /// How many there are of each kind.
+    pub(super) fn kinds(&self) -> std::collections::BTreeMap<String, usize> {
+        let mut kinds = std::collections::BTreeMap::new();
+        for held in &lock(&self.state).lines {
+            *kinds.entry(held.line.key.to_string()).or_default() += 1;
+        }
+        kinds
+    }
+}
