@@ -52,8 +52,17 @@ struct Core {
     closed: OnceLock<UpstreamError>,
 }
 
-/// Opens a first connection to the server, to learn what it is.
+/// A connection that speaks the modern era to a server that does not.
 pub(super) async fn connect(upstreams: &Arc<Upstreams>, hello: Hello) -> Result<Lease, UpstreamError> {
+    let (adapter, transport) = open(upstreams, hello).await?;
+    Ok(Lease::alone(Arc::new(adapter), transport))
+}
+
+/// Opens a first connection to the server, to learn what it is.
+async fn open(
+    upstreams: &Arc<Upstreams>,
+    hello: Hello,
+) -> Result<(ModernClient, &'static str), UpstreamError> {
     let stop = CancellationToken::new();
     let stopping = stop.clone().drop_guard();
     let unreachable = |reason: &str| UpstreamError::Unreachable {
@@ -91,7 +100,7 @@ pub(super) async fn connect(upstreams: &Arc<Upstreams>, hello: Hello) -> Result<
     tokio::spawn(sweep(Arc::downgrade(&core), core.way.stop.clone()));
     // From here on the adapter ends it.
     stopping.disarm();
-    Ok(Lease::alone(Arc::new(ModernClient { core }), transport))
+    Ok((ModernClient { core }, transport))
 }
 
 async fn sweep(core: std::sync::Weak<Core>, stop: CancellationToken) {

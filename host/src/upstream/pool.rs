@@ -305,10 +305,11 @@ impl Drop for Hold {
             }
             last
         };
-        if last {
-            self.slot.stop.cancel();
-        } else {
-            self.take_back();
+        match last {
+            // It is seen to by who watches it: that it ended of itself has to be known.
+            true if matches!(self.slot.opened.peek(), Some(Ok((c, _))) if c.closed().is_some()) => {}
+            true => self.slot.stop.cancel(),
+            false => self.take_back(),
         }
     }
 }
@@ -376,6 +377,7 @@ impl Attempt {
             }
         }
         connection.close();
+        self.stop.cancel();
     }
 
     async fn wait_out_backoff(&self) -> Result<(), UpstreamError> {

@@ -25,6 +25,8 @@ pub(super) const NOTHING: &str = "{}";
 const PAUSE: Duration = Duration::from_millis(250);
 /// When it is tried again to open one, where Lockgate's own bounds were in the way.
 const AGAIN: Duration = Duration::from_millis(100);
+/// How long one is kept that is let go of with a call under way: that is cancelled first.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// How long one that nobody needs is kept: longer than a user takes to call again.
 const IDLE: Duration = Duration::from_secs(60);
 
@@ -132,7 +134,12 @@ impl Drop for Using {
     fn drop(&mut self) {
         let spoiled = self.line.exclusive && self.spoiled.load(Ordering::Relaxed);
         let gone = self.lines.release(&self.line, spoiled);
-        drop(gone);
+        if let (Some(gone), Ok(runtime)) = (gone, tokio::runtime::Handle::try_current()) {
+            runtime.spawn(async move {
+                tokio::time::sleep(FAREWELL).await;
+                drop(gone);
+            });
+        }
         self.lines.freed.notify_waiters();
         if !spoiled && self.line.version.load(Ordering::Acquire) != self.lines.wishes.version() {
             self.lines.wish_soon();
@@ -429,5 +436,13 @@ impl State {
 }
 
 #[cfg(test)]
-#[path = "lines_tests.rs"]
-mod tests;
+impl Lines {
+    /// How many there are of each kind.
+    pub(super) fn kinds(&self) -> std::collections::BTreeMap<String, usize> {
+        let mut kinds = std::collections::BTreeMap::new();
+        for held in &lock(&self.state).lines {
+            *kinds.entry(held.line.key.to_string()).or_default() += 1;
+        }
+        kinds
+    }
+}

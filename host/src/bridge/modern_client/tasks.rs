@@ -18,6 +18,8 @@ use crate::upstream::{Reply, UpstreamCall, UpstreamError};
 const SHORTEST: Duration = Duration::from_millis(50);
 const LONGEST: Duration = Duration::from_secs(5);
 const USUAL: Duration = Duration::from_secs(1);
+/// How long a server may take to make a task of a call.
+const CREATION: Duration = Duration::from_secs(60);
 /// Names of tools that are remembered; a longer list of such tools is learned by calling them.
 const NAMES: usize = 1_000;
 
@@ -86,7 +88,15 @@ async fn as_task(
 ) -> Result<Reply, UpstreamError> {
     let connection = using.line().connection();
     let _only = Only::new(exchange, using);
-    let begin = UpstreamCall { message: call.message.with_param("task", b"{}"), ..call.clone() };
+    // Not to be cancelled: only its answer says which task there is to cancel.
+    let deadline = std::time::Instant::now() + CREATION;
+    let begin = UpstreamCall {
+        message: call.message.with_param("task", b"{}"),
+        cancel: CancellationToken::new(),
+        deadline,
+        hard_deadline: deadline,
+        ..call.clone()
+    };
     let created = connection.call(begin).await?;
     let task = created.message.result_member("task");
     let Some(id) = task.and_then(|task| jsonrpc::get(task, "/taskId")).map(<[u8]>::to_vec) else {
@@ -100,6 +110,7 @@ async fn as_task(
         |method| UpstreamCall { message: Message::request(b"0", method, Some(&params)), ..call.clone() };
     loop {
         tokio::select! {
+            biased;
             () = call.cancel.cancelled() => return Err(UpstreamError::Cancelled),
             () = tokio::time::sleep(pause) => {}
         }

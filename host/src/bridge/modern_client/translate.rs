@@ -248,5 +248,4 @@ pub(super) fn answer_to(answers: Option<&Bytes>, key: u32) -> Option<Bytes> {
 }
 
 #[cfg(test)]
-#[path = "translate_tests.rs"]
 mod tests;
