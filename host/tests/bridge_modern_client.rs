@@ -10,7 +10,7 @@ mod support;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use client::{Answer, Modern, read};
+use client::{Answer, Modern};
 use serde_json::{Value, json};
 use support::child::Watched;
 use support::{Gate, Setup};
@@ -441,5 +441,5 @@ fn calls_beyond_the_connections_wait_and_say_what_is_in_the_way() {
     let busy = client.call("count", json!({}));
     let said = busy.message["error"]["message"].as_str().unwrap();
     assert!(said.contains("limits.bridged_connections"), "{busy:?}");
-    drop(read(held));
+    drop(held);
 }

@@ -79,7 +79,7 @@ impl Modern {
 }
 
 /// Reads an answer to its end.
-pub fn read(mut response: Response) -> Answer {
+fn read(mut response: Response) -> Answer {
     let (status, mut before) = (response.status, Vec::new());
     if !response.is_stream() {
         let body = Response::bytes(&mut response).unwrap();

@@ -137,8 +137,11 @@ class Session:
                 time.sleep(0.005)
             os._exit(3)
         if name == "hold":
-            step(1)
+            n = 0
             while json.dumps(id) not in self.cancelled:
+                if n % 40 == 0:
+                    step(n)
+                n += 1
                 time.sleep(0.005)
             return text("cancelled")
         if name == "change":
