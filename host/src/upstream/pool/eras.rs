@@ -1,7 +1,6 @@
 //! Opening a connection over one transport, in the era of whoever wants it.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -116,12 +115,7 @@ impl Attempt {
         let doubt = doubtful.then(|| {
             upstream.verdicts.refused_initialize();
             let failure = upstream.config.command.is_some().then(|| reason(&error));
-            Doubt {
-                upstream: Arc::clone(upstream),
-                failure,
-                lifetime,
-                settled: Arc::new(AtomicBool::new(false)),
-            }
+            Doubt::new(Arc::clone(upstream), failure, lifetime)
         });
         NotOpened { error, doubt }
     }

@@ -111,26 +111,34 @@ impl NotOpened {
 /// `initialize` came to nothing, and whether that is the server's failure depends on what it says in the
 /// modern era. Everybody who waited for the same attempt holds the same one; it is settled once.
 #[derive(Clone)]
-pub(crate) struct Doubt {
-    pub(super) upstream: Arc<Upstream>,
+pub(crate) struct Doubt(Arc<Open>);
+
+struct Open {
+    upstream: Arc<Upstream>,
     /// What is remembered of a failed start; none of a server that Lockgate does not start.
-    pub(super) failure: Option<String>,
-    pub(super) lifetime: Duration,
-    pub(super) settled: Arc<AtomicBool>,
+    failure: Option<String>,
+    lifetime: Duration,
+    settled: AtomicBool,
 }
 
 impl Doubt {
+    pub(super) fn new(upstream: Arc<Upstream>, failure: Option<String>, lifetime: Duration) -> Doubt {
+        Doubt(Arc::new(Open { upstream, failure, lifetime, settled: AtomicBool::new(false) }))
+    }
+
     /// It speaks the modern era: nothing failed.
     pub(crate) fn was_right(&self, speaks: Vec<String>) {
-        if !self.settled.swap(true, Ordering::AcqRel) {
-            self.upstream.verdicts.is_modern(speaks, false, Instant::now() + self.lifetime);
+        let Open { upstream, lifetime, settled, .. } = &*self.0;
+        if !settled.swap(true, Ordering::AcqRel) {
+            upstream.verdicts.is_modern(speaks, false, Instant::now() + *lifetime);
         }
     }
 
     /// It speaks neither: the start failed.
     pub(crate) fn was_wrong(&self) {
-        if let (false, Some(reason)) = (self.settled.swap(true, Ordering::AcqRel), &self.failure) {
-            lock(&self.upstream.backoff).failed(Instant::now(), reason.clone());
+        let Open { upstream, failure, settled, .. } = &*self.0;
+        if let (false, Some(reason)) = (settled.swap(true, Ordering::AcqRel), failure) {
+            lock(&upstream.backoff).failed(Instant::now(), reason.clone());
         }
     }
 }

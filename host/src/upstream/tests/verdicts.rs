@@ -58,8 +58,9 @@ fn text_of(lease: &Lease) -> String {
 
 #[tokio::test]
 async fn only_answers_that_a_modern_server_gives_are_evidence_of_one() {
+    type Says = Box<dyn Fn(&Request) -> Answer + Send + Sync>;
     let said = |status, code| move |request: &Request| error(request, status, code, Value::Null);
-    let cases: [(Box<dyn Fn(&Request) -> Answer + Send + Sync>, bool); 13] = [
+    let cases: [(Says, bool); 13] = [
         (Box::new(|_| Answer::Text(400, "no".into())), true),
         (Box::new(|_| Answer::Text(404, "no".into())), true),
         (Box::new(|_| Answer::Text(405, "no".into())), true),
