@@ -47,7 +47,7 @@ impl Config {
                 "names nothing, and `destructive` is off: no call would need a yes",
             ));
         }
-        let globs = |patterns: Vec<String>| patterns.iter().map(|pattern| Glob::new(pattern)).collect();
+        let globs = |patterns: Vec<String>| patterns.into_iter().map(Glob::new).collect();
         Ok(Approve {
             tools: globs(self.tools),
             except: globs(self.except),
