@@ -1,6 +1,6 @@
 //! Official clients of one era and official servers of the other, over every transport, past one filter.
 //!
-//! The clients are the TypeScript SDK 1.x and 2.x, the servers the conformance fixture, which is made with
+//! The clients are the TypeScript SDK 1.x and 2.x and the Python SDK, the servers the conformance fixture, which is made with
 //! the same SDKs' server halves. The guest `usher` edits what is asked and what is answered; it is the same
 //! component in both directions.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
@@ -89,6 +89,14 @@ fn over_stdio(server: Value, sdk: &str, era: &str) {
     check(&run(command.args(serve.map(|arg| format!("--arg={arg}")))), era);
 }
 
+/// The Python client, which can be told which era to speak.
+fn python(server: Value, mode: &str, era: &str) {
+    let gate = setup(server).start();
+    let script = install::sources().join("sdk/eras.py");
+    let url = format!("http://{}/fx/mcp", gate.address);
+    check(&run(Command::new(install::python()).arg(script).args(["--mode", mode, &url])), era);
+}
+
 #[test]
 fn a_modern_client_over_http_is_asked_by_a_legacy_server_over_stdio() {
     over_http(child("legacy"), "2", "mcp", "modern");
@@ -115,6 +123,19 @@ fn a_modern_client_over_stdio_is_asked_by_a_legacy_server() {
 fn a_legacy_client_over_sse_is_asked_by_a_modern_server_over_streamable_http() {
     let (server, _process) = listening("modern", "http");
     over_http(server, "1", "sse", "legacy");
+}
+
+#[test]
+fn a_client_of_2025_06_18_over_sse_is_asked_by_a_modern_server() {
+    let (server, _process) = listening("modern", "http");
+    over_http(server, "old", "sse", "legacy");
+}
+
+#[test]
+fn the_python_client_is_asked_across_the_eras() {
+    python(child("legacy"), "2026-07-28", "modern");
+    python(child("legacy"), "auto", "modern");
+    python(child("modern"), "legacy", "legacy");
 }
 
 #[test]

@@ -56,6 +56,12 @@ async fn it_initializes_a_modern_server() {
 }
 
 #[tokio::test]
+async fn it_discovers_a_legacy_server() {
+    let discover = ClientLifecycleMode::Discover { preferred_versions: vec![ProtocolVersion::V_2026_07_28] };
+    works(&[], discover).await;
+}
+
+#[tokio::test]
 async fn it_discovers_a_modern_server() {
     let discover = ClientLifecycleMode::Discover { preferred_versions: vec![ProtocolVersion::V_2026_07_28] };
     works(&["--modern"], discover).await;
@@ -64,4 +70,5 @@ async fn it_discovers_a_modern_server() {
 #[tokio::test]
 async fn it_finds_out_by_itself_which_era_a_server_speaks() {
     works(&["--modern"], auto()).await;
+    works(&[], auto()).await;
 }

@@ -61,9 +61,15 @@ fn a_filter_answers_in_the_clients_place_and_the_client_is_not_asked() {
 
 #[test]
 fn a_request_state_that_is_altered_used_foreign_or_of_other_arguments_executes_nothing() {
+    // Of a modern server, which gets the call again, and of a legacy one, whose call waits.
+    only_its_own_executes(&["--modern"], 1);
+    only_its_own_executes(&[], 0);
+}
+
+fn only_its_own_executes(flags: &[&str], calls_of_a_round: usize) {
     let keys = json!({ "keys": [
         { "name": "ada", "sha256": hash("ada's") }, { "name": "bob", "sha256": hash("bob's") } ] });
-    let gate = Setup::fixture(&["--modern"])
+    let gate = Setup::fixture(flags)
         .with_filter(json!({ "plugin": "api-key-auth", "config": keys }))
         .with_filter(json!({ "plugin": "usher" }))
         .start();
@@ -73,6 +79,7 @@ fn a_request_state_that_is_altered_used_foreign_or_of_other_arguments_executes_n
     let arguments = json!({ "text": "who" });
     let asked = ada.call("ask_elicitation", arguments.clone());
     let state = asked.result()["requestState"].as_str().unwrap().to_owned();
+    let key = asked.result()["inputRequests"].as_object().unwrap().keys().next().unwrap().clone();
     let before = calls(&gate, "ask_elicitation");
     let again = |client: &mut Modern, state: Value, arguments: Value| {
         client.request(
@@ -100,7 +107,7 @@ fn a_request_state_that_is_altered_used_foreign_or_of_other_arguments_executes_n
     assert_eq!(calls(&gate, "ask_elicitation"), before, "nothing of it reached the server");
     assert!(again(&mut ada, json!(state), arguments.clone()).text().contains("accept"));
     assert_eq!(error_code(&again(&mut ada, json!(state), arguments)), -32602, "used");
-    assert_eq!(calls(&gate, "ask_elicitation"), before + 1);
+    assert_eq!(calls(&gate, "ask_elicitation"), before + calls_of_a_round);
 }
 
 #[test]
@@ -116,7 +123,12 @@ fn answers_to_what_nobody_asked_are_left_out() {
 
 #[test]
 fn an_expired_request_state_executes_nothing() {
-    let gate = Setup::fixture(&["--modern"])
+    expires(&["--modern"]);
+    expires(&[]);
+}
+
+fn expires(flags: &[&str]) {
+    let gate = Setup::fixture(flags)
         .with_limit("parked_seconds", 1)
         .with_filter(json!({ "plugin": "usher" }))
         .start();
@@ -131,4 +143,34 @@ fn an_expired_request_state_executes_nothing() {
     let late = client.again("ask_elicitation", arguments, &asked, accept("Ada"));
     assert_eq!(error_code(&late), -32602, "{late:?}");
     assert_eq!(calls(&gate, "ask_elicitation"), 1);
+}
+
+/// Two users at a time, each with a principal of its own, and a thousand questions.
+#[test]
+fn two_users_who_are_asked_at_once_never_get_each_others_answers() {
+    let keys = json!({ "keys": [{ "name": "ada", "sha256": hash("ada's") }, { "name": "bob", "sha256": hash("bob's") }] });
+    for isolation in ["session", "shared"] {
+        let gate = Setup::fixture(&[])
+            .server_keys("fx", json!({ "isolation": isolation }))
+            .with_filter(json!({ "plugin": "api-key-auth", "config": keys }))
+            .start();
+        std::thread::scope(|scope| {
+            for user in ["ada", "bob"] {
+                let client =
+                    Modern::new(gate.address, "fx").with_header("authorization", &format!("Bearer {user}'s"));
+                let mut client = client;
+                scope.spawn(move || {
+                    for round in 0..250 {
+                        let canary = format!("{user}-{round}");
+                        let arguments = json!({ "text": canary });
+                        let asked = client.call("ask_elicitation", arguments.clone());
+                        let told = asked.message.to_string();
+                        assert!(told.contains(&canary), "not {user}'s own question: {told}");
+                        let answer = client.again("ask_elicitation", arguments, &asked, accept(&canary));
+                        assert!(answer.text().contains(&canary), "not {user}'s own answer: {answer:?}");
+                    }
+                });
+            }
+        });
+    }
 }

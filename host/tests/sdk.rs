@@ -20,8 +20,8 @@ use std::sync::OnceLock;
 
 use serde_json::json;
 use support::child::Watched;
-use support::install::{self, step};
-use support::{Setup, paths};
+use support::install;
+use support::{Modern, Setup, paths};
 
 /// The folder with the TypeScript client and server-everything.
 fn node() -> &'static Path {
@@ -37,22 +37,6 @@ fn everything() -> PathBuf {
     node().join("node_modules/@modelcontextprotocol/server-everything/dist/index.js")
 }
 
-/// The interpreter of the virtual environment with the Python client.
-fn python() -> &'static Path {
-    static INTERPRETER: OnceLock<PathBuf> = OnceLock::new();
-    INTERPRETER.get_or_init(|| {
-        let hint = "the SDK tests need Python 3.10 or later with venv and pip";
-        let pins = install::sources().join("sdk/requirements.txt");
-        let folder = install::installed("sdk-python", &pins, |folder| {
-            step(Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder), hint);
-            let mut pip = Command::new(folder.join("bin/pip"));
-            pip.args(["install", "--quiet", "--disable-pip-version-check", "--requirement"]);
-            step(pip.arg(&pins), hint);
-        });
-        folder.join("bin/python")
-    })
-}
-
 fn typescript() -> Command {
     let mut command = Command::new("node");
     command.arg(node().join("suite.mjs"));
@@ -60,7 +44,7 @@ fn typescript() -> Command {
 }
 
 fn pythonic() -> Command {
-    let mut command = Command::new(python());
+    let mut command = Command::new(install::python());
     command.arg(install::sources().join("sdk/suite.py")).arg("--everything").arg(everything());
     command
 }
@@ -185,4 +169,19 @@ fn lists_that_come_in_pages_are_complete() {
     suite.arg("--lists-only").arg("--command").arg(paths::server("fixture-server"));
     suite.args(["--arg=--name", "--arg=fx"]).args(flags.map(|flag| format!("--arg={flag}")));
     run(&mut suite, LISTS, "stdio", &format!("http://{}/fx/mcp", gate.address));
+}
+
+#[test]
+fn a_filter_knows_the_tools_that_a_client_of_these_capabilities_has() {
+    let filter = json!({ "plugin": "tool-filter", "config": { "deny": ["nothing"] } });
+    let gate = over_stdio().with_filter(filter).start();
+    let mut asked = Modern::new(gate.address, "everything");
+    let mut mute = asked.clone().able_to(json!({}));
+    let tool = "trigger-sampling-request";
+    for _ in 0..2 {
+        let arguments = json!({ "prompt": "say", "maxTokens": 5 });
+        let question = asked.call(tool, arguments.clone());
+        assert_eq!(question.result()["resultType"], "input_required", "{question:?}");
+        assert_eq!(mute.call(tool, arguments).error()["message"], format!("Unknown tool: {tool}"));
+    }
 }

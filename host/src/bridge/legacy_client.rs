@@ -93,8 +93,12 @@ impl LegacyClient {
     async fn pass(&self, mut call: UpstreamCall) -> Result<Reply, UpstreamError> {
         let method = call.message.method().unwrap_or_default().to_owned();
         if method == "tools/call" && call.message.param("task").is_some() {
-            let text = "Invalid params: `task`: this server runs no tasks of this protocol revision; call the tool without";
-            return Ok(refused(errors::INVALID_PARAMS, text));
+            // Who runs no tasks answers as if there were no such member (2025-11-25, tasks).
+            let params = call.message.params().unwrap_or_default();
+            let mut params = Document::new(params, Limits::default());
+            if params.remove("/task").is_ok() {
+                call.message = call.message.with_params(params.bytes());
+            }
         }
         call.message = self.enveloped(call.message);
         let connection = &*self.modern.connection;

@@ -88,7 +88,7 @@ pub struct Link {
     reconnecting: Arc<Semaphore>,
     /// Whether there was a connection before: a new one is told what was set up on it.
     connected: AtomicBool,
-    definitions: Mutex<HashMap<ItemKind, Arc<Reading>>>,
+    definitions: Mutex<HashMap<Whose, Arc<Reading>>>,
     /// Counts list changes: what was read before one is not kept after it.
     epoch: AtomicU64,
     level: Mutex<Option<Message>>,
@@ -97,6 +97,18 @@ pub struct Link {
     subscriptions: Mutex<BTreeSet<String>>,
     closed: AtomicBool,
 }
+
+/// Which definitions: those of one kind, as clients with these capabilities get them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Whose {
+    pub(super) kind: ItemKind,
+    /// Raw JSON; empty where the connection is that of one client anyway.
+    pub(super) capabilities: Bytes,
+}
+
+/// Kinds of clients whose definitions are kept for one link. Programs are few; what goes beyond it is
+/// read again.
+const READINGS: usize = 64;
 
 /// One reading of a server's definitions of one kind, shared by all who wait for it.
 struct Reading {
@@ -304,7 +316,7 @@ impl Link {
     /// The definitions of one kind, read once per generation and list change.
     pub(super) async fn definitions<E>(
         &self,
-        kind: ItemKind,
+        whose: Whose,
         generation: u64,
         not_before: Option<Instant>,
         read: impl AsyncFnOnce() -> Result<Definitions, E>,
@@ -317,11 +329,14 @@ impl Link {
                     && r.epoch == epoch
                     && r.cell.get().is_none_or(|d| d.is_fresh() && not_before.is_none_or(|t| d.read >= t))
             };
-            match all.get(&kind).filter(fresh) {
+            match all.get(&whose).filter(fresh) {
                 Some(reading) => reading.clone(),
                 None => {
                     let reading = Arc::new(Reading { generation, epoch, cell: OnceCell::new() });
-                    all.insert(kind, reading.clone());
+                    if all.len() >= READINGS {
+                        all.clear();
+                    }
+                    all.insert(whose, reading.clone());
                     reading
                 }
             }
@@ -392,7 +407,7 @@ impl Link {
         self.epoch.fetch_add(1, Ordering::AcqRel);
         let mut definitions = lock(&self.definitions);
         match kind {
-            Some(kind) => drop(definitions.remove(&kind)),
+            Some(kind) => definitions.retain(|whose, _| whose.kind != kind),
             None => definitions.clear(),
         }
     }

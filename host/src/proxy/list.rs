@@ -7,10 +7,12 @@ use bytes::Bytes;
 
 use super::call::Run;
 use super::definitions::{Definitions, Reading, page_params};
+use super::link::Whose;
 use super::methods::List;
 use super::rescue;
 use crate::filter::{Item, ItemKind, ItemsView, Outcome};
 use crate::jsonrpc::{Kind, Message};
+use crate::protocol::meta;
 use crate::upstream::Reply;
 
 /// A definition younger than this is not read again because a name was not among them.
@@ -57,7 +59,14 @@ impl Run<'_> {
     ) -> Result<Option<Arc<Definitions>>, Outcome> {
         let Some(list) = super::link::list_of(kind) else { return Ok(None) };
         let read = async || self.read_definitions(list).await;
-        self.link.definitions(kind, self.snapshot.generation(), not_before, read).await.map(Some)
+        let whose = Whose { kind, capabilities: self.capabilities() };
+        self.link.definitions(whose, self.snapshot.generation(), not_before, read).await.map(Some)
+    }
+
+    /// What the client can do, where it says so with every request: servers may have other tools for other
+    /// clients.
+    fn capabilities(&self) -> Bytes {
+        if self.link.is_modern() { self.caller.client.capabilities.clone() } else { Bytes::new() }
     }
 
     /// Reads all pages and passes them through the `catalog` filters.
@@ -69,7 +78,10 @@ impl Run<'_> {
         // Most pages are not empty, so the bound on items bounds them too; this is for those that are.
         for _ in 0..limits.list_items.max(1) {
             let params = page_params(cursor.as_deref());
-            let request = Message::request(b"0", list.method, Some(&params));
+            let mut request = Message::request(b"0", list.method, Some(&params));
+            if self.link.is_modern() {
+                request = request.with_meta(meta::CLIENT_CAPABILITIES, Some(&self.capabilities()));
+            }
             let reply = self.send(request, None, None).await?;
             if reply.message.kind() == Kind::Error {
                 let error = reply.message.error_object().unwrap_or_default();

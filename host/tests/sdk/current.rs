@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::support::child::Watched;
 use super::support::{Setup, install, paths};
-use super::{node, python, run, text};
+use super::{node, run, text};
 
 /// Checks of `modern.mjs`.
 const CHECKS: usize = 13;
@@ -102,7 +102,7 @@ fn the_typescript_client_1_uses_a_modern_server() {
 
 #[test]
 fn the_python_client_uses_a_modern_server_as_a_legacy_one() {
-    bridged(python(), &install::sources().join("sdk/bridged.py"));
+    bridged(install::python(), &install::sources().join("sdk/bridged.py"));
 }
 
 #[test]

@@ -1,9 +1,10 @@
 // One official client and a server of the other era behind Lockgate: it lists, calls, and is asked.
 //
-//   node eras.mjs --client 1|2 --at stdio|URL [--command PROGRAM --arg A …]
+//   node eras.mjs --client old|1|2 --at stdio|URL [--command PROGRAM --arg A …]
 //
 // Client 1 is the TypeScript SDK 1.x (legacy only; a URL whose path ends in /sse is spoken to over
-// HTTP+SSE), 2 is 2.x and insists on 2026-07-28. The server is the one in tests/conformance/fixture.
+// HTTP+SSE), `old` one of its releases that knows no later revision than 2025-06-18, 2 is 2.x and insists
+// on 2026-07-28. The server is the one in tests/conformance/fixture.
 // Prints what was seen as one line of JSON.
 
 import { parseArgs } from "node:util";
@@ -28,21 +29,21 @@ const answers = {
 };
 const capabilities = { elicitation: { form: {} }, sampling: {}, roots: {} };
 
-async function first() {
-  const { Client } = await import("@modelcontextprotocol/sdk/client/index.js");
-  const types = await import("@modelcontextprotocol/sdk/types.js");
+async function first(sdk) {
+  const { Client } = await import(`${sdk}/client/index.js`);
+  const types = await import(`${sdk}/types.js`);
   const client = new Client({ name: "eras", version: "1.0.0" }, { capabilities });
   client.setRequestHandler(types.ElicitRequestSchema, async ({ params }) => answers.elicitation(params));
   client.setRequestHandler(types.CreateMessageRequestSchema, async ({ params }) => answers.sampling(params));
   client.setRequestHandler(types.ListRootsRequestSchema, async () => answers.roots());
   if (flags.at === "stdio") {
-    const { StdioClientTransport } = await import("@modelcontextprotocol/sdk/client/stdio.js");
+    const { StdioClientTransport } = await import(`${sdk}/client/stdio.js`);
     await client.connect(new StdioClientTransport(child));
   } else if (flags.at.endsWith("/sse")) {
-    const { SSEClientTransport } = await import("@modelcontextprotocol/sdk/client/sse.js");
+    const { SSEClientTransport } = await import(`${sdk}/client/sse.js`);
     await client.connect(new SSEClientTransport(new URL(flags.at)));
   } else {
-    const { StreamableHTTPClientTransport } = await import("@modelcontextprotocol/sdk/client/streamableHttp.js");
+    const { StreamableHTTPClientTransport } = await import(`${sdk}/client/streamableHttp.js`);
     await client.connect(new StreamableHTTPClientTransport(new URL(flags.at)));
   }
   return { client, era: "legacy", call: (name, args) => client.callTool({ name, arguments: args }) };
@@ -62,7 +63,8 @@ async function second() {
   return { client, era: client.getProtocolEra(), call: (name, args) => client.callTool({ name, arguments: args }) };
 }
 
-const { client, era, call } = await (flags.client === "1" ? first() : second());
+const sdks = { old: "sdk-of-2025-06-18", 1: "@modelcontextprotocol/sdk" };
+const { client, era, call } = await (flags.client === "2" ? second() : first(sdks[flags.client]));
 const said = async (name, args = {}) => (await call(name, args)).content[0].text;
 const seen = { era };
 seen.tools = (await client.listTools()).tools.length;

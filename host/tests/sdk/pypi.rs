@@ -5,7 +5,6 @@ use std::process::{Command, Stdio};
 
 use serde_json::json;
 
-use super::python;
 use super::support::child::Watched;
 use super::support::{Gate, Setup, install};
 
@@ -32,7 +31,8 @@ fn check(gate: &Gate) {
 
 #[test]
 fn a_reference_server_from_pypi() {
-    let server = json!({ "command": python(), "args": ["-m", "mcp_server_time", "--local-timezone", "UTC"] });
+    let server =
+        json!({ "command": install::python(), "args": ["-m", "mcp_server_time", "--local-timezone", "UTC"] });
     let gate = Setup::new().with_server("time", server).start();
     let mut client = gate.client("time");
     assert_eq!(client.tools(), ["get_current_time", "convert_time"]);
@@ -42,14 +42,14 @@ fn a_reference_server_from_pypi() {
 
 #[test]
 fn a_server_of_the_python_sdk_over_stdio() {
-    let server = json!({ "command": python(), "args": [server(), "stdio", "0"] });
+    let server = json!({ "command": install::python(), "args": [server(), "stdio", "0"] });
     check(&Setup::new().with_server("py", server).start());
 }
 
 #[test]
 fn a_server_of_the_python_sdk_over_streamable_http() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let mut command = Command::new(python());
+    let mut command = Command::new(install::python());
     command.args([server(), "streamable-http".to_owned(), port.to_string()]).env("FASTMCP_LOG_LEVEL", "INFO");
     let process = Watched::start(command.stdin(Stdio::null()).stdout(Stdio::null()));
     process.line("line about its port", |line| line.contains("Uvicorn running"));

@@ -47,6 +47,22 @@ pub fn npm(folder: &str, name: &str) -> PathBuf {
     })
 }
 
+/// The interpreter of the virtual environment with the Python client.
+pub fn python() -> &'static Path {
+    static INTERPRETER: OnceLock<PathBuf> = OnceLock::new();
+    INTERPRETER.get_or_init(|| {
+        let hint = "the SDK tests need Python 3.10 or later with venv and pip";
+        let pins = sources().join("sdk/requirements.txt");
+        let folder = installed("sdk-python", &pins, |folder| {
+            step(Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder), hint);
+            let mut pip = Command::new(folder.join("bin/pip"));
+            pip.args(["install", "--quiet", "--disable-pip-version-check", "--requirement"]);
+            step(pip.arg(&pins), hint);
+        });
+        folder.join("bin/python")
+    })
+}
+
 /// The conformance suite and the server that it is run against, beside their packages.
 pub fn conformance() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
