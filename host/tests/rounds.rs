@@ -85,7 +85,7 @@ fn only_its_own_executes(flags: &[&str], calls_of_a_round: usize) {
         client.request(
             "tools/call",
             json!({ "name": "ask_elicitation", "arguments": arguments,
-            "requestState": state, "inputResponses": { "q": { "action": "accept", "content": {} } } }),
+            "requestState": state, "inputResponses": { key.as_str(): { "action": "accept", "content": {} } } }),
         )
     };
     for at in (0..state.len()).step_by(7) {
