@@ -150,7 +150,7 @@ fn every_legacy_revision_is_initialized_and_served() {
         for modern in ["supportedVersions", "resultType", "ttlMs", "cacheScope"] {
             assert!(result.get(modern).is_none(), "{result}");
         }
-        assert_eq!(client.tools().len(), 34);
+        assert_eq!(client.tools().len(), 35);
         for (method, params) in [
             ("ping", json!({})),
             ("prompts/list", json!({})),

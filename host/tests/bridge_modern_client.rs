@@ -293,9 +293,11 @@ fn states_that_are_none_are_refused_and_answers_without_one_are_ignored() {
     for state in [json!("AAAAAAAAAAAAAAAAAAAAAA"), json!(""), json!(7)] {
         assert_eq!(client.retry("ask", json!({}), &state, answers.clone()).code(), -32602, "{state}");
     }
-    let fresh = client.request("tools/call", json!({ "name": "ask", "inputResponses": answers }));
+    let fresh =
+        client.request("tools/call", json!({ "name": "ask", "arguments": {}, "inputResponses": answers }));
     let (_, state) = fresh.questions();
-    let stolen = json!({ "name": "ask", "requestState": state, "inputResponses": { "r1": {} } });
+    let stolen =
+        json!({ "name": "ask", "arguments": {}, "requestState": state, "inputResponses": { "r1": {} } });
     assert_eq!(client.request("prompts/get", stolen).code(), -32602, "another method");
     let none = client.retry("ask", json!({}), state, json!({}));
     assert_eq!(none.questions().0["r1"]["method"], "elicitation/create", "it is asked again");

@@ -48,7 +48,7 @@ fn a_hidden_tool_is_absent_and_as_unknown_as_any() {
         !tools.iter().any(|tool| tool.starts_with("delete_") || tool.starts_with("secret_")),
         "{tools:?}"
     );
-    assert_eq!(tools.len(), 30, "nothing else is missing");
+    assert_eq!(tools.len(), 31, "nothing else is missing");
 
     let unknown = client.call("no_such_tool", json!({ "a": 1 }));
     for hidden in [FORBIDDEN, "secret_canary"] {
