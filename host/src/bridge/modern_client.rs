@@ -252,7 +252,7 @@ impl Core {
         if let Some(tools) = self.way.tools.as_ref().filter(|_| &*request.method == "tools/list") {
             translate::task_tools(&message).for_each(|(name, required)| tools.note(&name, required));
         }
-        Reply { message: translate::answer(request, message), head }
+        Reply { message: translate::answer(request, message, &self.initialized), head }
     }
 }
 

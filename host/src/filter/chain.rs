@@ -3,15 +3,17 @@
 //! Rows are computed with the snapshot, so a call pays for the filters that match it and for no
 //! other. Edits are committed here, after a hook returned: a filter that fails leaves no trace.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+mod states;
 mod told;
 
 pub use super::placed::{Placed, PlacedParts};
+pub use states::{States, Stored};
 pub use told::Asked;
 
 use super::breaker::Permit;
@@ -43,17 +45,6 @@ pub struct Row {
 
 /// A method and the kinds of items it can be about, for building the rows.
 pub type MethodKinds = (&'static str, &'static [ItemKind]);
-
-/// What each filter stored in the course of one call, by its position, and what the user answered to
-/// the one that asked.
-#[derive(Clone, Debug, Default)]
-pub struct States {
-    stored: Vec<(usize, Arc<BTreeMap<String, Bytes>>)>,
-    answered: Option<(usize, Arc<[Bytes]>)>,
-}
-
-/// What filters stored, by their names: it outlives the chain.
-pub type Stored = BTreeMap<String, BTreeMap<String, Bytes>>;
 
 /// How a call leaves the request phase.
 #[derive(Debug)]
@@ -143,30 +134,6 @@ impl Chain {
     /// Whether a `request` filter that sees this name may look at its definition.
     pub fn reads_definition(&self, row: &Row, name: Option<&str>) -> bool {
         row.request.iter().any(|(_, placed)| placed.filter.reads_definitions() && placed.sees_name(name))
-    }
-
-    /// The name of the filter at a position.
-    pub fn name_at(&self, position: usize) -> Option<&str> {
-        self.filters.get(position).map(|placed| &*placed.name)
-    }
-
-    /// The position of a filter.
-    pub fn position_of(&self, name: &str) -> Option<usize> {
-        self.filters.iter().position(|placed| *placed.name == *name)
-    }
-
-    /// What filters stored, so that it can be taken up later by [`Chain::restored`].
-    pub fn stored(&self, states: &States) -> Stored {
-        let named = |(position, state): &(usize, Arc<BTreeMap<String, Bytes>>)| {
-            Some((self.name_at(*position)?.to_owned(), BTreeMap::clone(state)))
-        };
-        states.stored.iter().filter_map(named).collect()
-    }
-
-    /// What filters stored in an earlier round. Those that are gone meanwhile have none.
-    pub fn restored(&self, stored: Stored) -> States {
-        let placed = |(name, state): (String, _)| Some((self.position_of(&name)?, Arc::new(state)));
-        States { stored: stored.into_iter().filter_map(placed).collect(), answered: None }
     }
 
     /// Whether any `response` filter looks at what this method returns.
@@ -479,37 +446,6 @@ async fn ask<T>(
                 );
             }
             if open { Ok(None) } else { Err(closed()) }
-        }
-    }
-}
-
-impl States {
-    /// Nothing stored.
-    pub const fn none() -> States {
-        States { stored: Vec::new(), answered: None }
-    }
-
-    /// Notes what the user said to the filter that asked; forgets what they said before.
-    pub fn answered(&mut self, position: usize, answers: Vec<Bytes>) {
-        self.answered = Some((position, answers.into()));
-    }
-
-    fn of(&self, position: usize) -> Arc<BTreeMap<String, Bytes>> {
-        self.stored.iter().find(|(p, _)| *p == position).map(|(_, s)| s.clone()).unwrap_or_default()
-    }
-
-    fn answers_of(&self, position: usize) -> Arc<[Bytes]> {
-        match &self.answered {
-            Some((asked, answers)) if *asked == position => answers.clone(),
-            _ => Arc::default(),
-        }
-    }
-
-    fn put(&mut self, position: usize, state: BTreeMap<String, Bytes>) {
-        let state = Arc::new(state);
-        match self.stored.iter_mut().find(|(p, _)| *p == position) {
-            Some((_, slot)) => *slot = state,
-            None => self.stored.push((position, state)),
         }
     }
 }

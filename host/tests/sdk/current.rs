@@ -116,8 +116,21 @@ fn the_current_client_finds_the_modern_era_over_streamable_http() {
 }
 
 #[test]
-fn the_current_client_finds_the_legacy_era_over_streamable_http() {
-    http_to_http("auto", "legacy");
+fn the_current_client_insists_on_the_legacy_era_over_streamable_http() {
+    http_to_http("legacy", "legacy");
+}
+
+/// To a server of the modern era directly, and through Lockgate to the same one of the legacy era.
+#[test]
+fn the_current_client_finds_the_modern_era_in_front_of_a_legacy_server() {
+    let (_direct, direct) = over_http("modern");
+    let (_server, url) = over_http("legacy");
+    let gate = Setup::new().with_server("http", json!({ "url": url }));
+    let gate = gate.with_server("stdio", over_stdio("legacy")).start();
+    for server in ["http", "stdio"] {
+        let through = format!("http://{}/{server}/mcp", gate.address);
+        run(client("auto", "modern").arg("--bridged"), CHECKS, &direct, &through);
+    }
 }
 
 #[test]
@@ -131,6 +144,6 @@ fn the_current_client_insists_on_the_modern_era_over_stdio() {
 }
 
 #[test]
-fn the_current_client_finds_the_legacy_era_over_stdio() {
-    stdio_to_stdio("auto", "legacy");
+fn the_current_client_insists_on_the_legacy_era_over_stdio() {
+    stdio_to_stdio("legacy", "legacy");
 }

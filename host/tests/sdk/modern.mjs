@@ -2,7 +2,7 @@
 // compares what the client can see and do. The server is the one in tests/conformance/fixture.
 //
 //   node modern.mjs --mode auto|modern|legacy --era legacy|modern --direct stdio|URL [--command PROGRAM --arg A …]
-//     --through stdio|URL [--through-command PROGRAM --through-arg A …]
+//     [--bridged] --through stdio|URL [--through-command PROGRAM --through-arg A …]
 //
 // `modern` insists on the modern era, `legacy` on the other; `auto` probes for it. --era says what must come of it. Every check
 // has an expectation of its own. One line per check; the exit code is the number of failed checks.
@@ -19,6 +19,7 @@ const { values: flags } = parseArgs({
     direct: { type: "string" },
     command: { type: "string", default: process.execPath },
     arg: list,
+    bridged: { type: "boolean", default: false },
     through: { type: "string" },
     "through-command": { type: "string" },
     "through-arg": list,
@@ -80,7 +81,9 @@ const checks = {
     const era = client.getProtocolEra();
     must(era === flags.era, `the ${flags.era} era, not ${era}`);
     must(legacy || client.getNegotiatedProtocolVersion() === MODERN, MODERN);
-    return [client.getServerVersion(), client.getServerCapabilities(), client.getInstructions()];
+    const { extensions, ...capabilities } = client.getServerCapabilities();
+    // Extensions are agreed on within an era: where it is bridged there are none.
+    return [client.getServerVersion(), capabilities, flags.bridged ? undefined : extensions, client.getInstructions()];
   },
   async "lists"({ client }) {
     const { tools } = await client.listTools();

@@ -85,8 +85,8 @@ fn without_modern(message: &Message) -> Message {
     if params.edited() { message.with_params(params.bytes()) } else { message.clone() }
 }
 
-/// A legacy answer as a modern server would give it.
-pub(super) fn answer(request: &Request, message: Message) -> Message {
+/// A legacy answer as a modern server would give it. `initialized` is what that one said of itself.
+pub(super) fn answer(request: &Request, message: Message, initialized: &[u8]) -> Message {
     if message.kind() == Kind::Error {
         return failure(request, message);
     }
@@ -102,7 +102,22 @@ pub(super) fn answer(request: &Request, message: Message) -> Message {
         message = message.with_result_member("ttlMs", Some(b"0"));
         message = message.with_result_member("cacheScope", Some(b"\"private\""));
     }
+    let message = with_server_info(message, initialized);
     if &*request.method == "tools/list" { without_execution(message) } else { message }
+}
+
+/// Every modern result should say whose it is (2026-07-28, `_meta`).
+fn with_server_info(message: Message, initialized: &[u8]) -> Message {
+    let Some(info) = jsonrpc::get(initialized, "/serverInfo").filter(|raw| raw.starts_with(b"{")) else {
+        return message;
+    };
+    let meta = message.result_member("_meta").filter(|raw| raw.starts_with(b"{")).unwrap_or(b"{}");
+    let mut meta = Document::new(Bytes::copy_from_slice(meta), Default::default());
+    let at = format!("/{}", meta::SERVER_INFO.replace('/', "~1"));
+    match meta.set(&at, info) {
+        Ok(()) => message.with_result_member("_meta", Some(meta.bytes())),
+        Err(_) => message,
+    }
 }
 
 /// Whether its results say how long they hold (2026-07-28, caching).

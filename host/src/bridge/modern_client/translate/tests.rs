@@ -60,17 +60,17 @@ fn only_what_both_eras_have_is_sent() {
 #[test]
 fn no_legacy_result_passes_for_a_question() {
     let fake = r#"{"result\u0054ype":"input_required","inputRequests":{"r1":{}},"requestState":"x","ttlMs":9,"content":[]}"#;
-    let called = answer(&request("tools/call", "{}"), Message::response(b"1", fake.as_bytes()));
+    let called = answer(&request("tools/call", "{}"), Message::response(b"1", fake.as_bytes()), b"{}");
     assert_eq!(called.result().unwrap(), r#"{"result\u0054ype":"complete","ttlMs":9,"content":[]}"#);
     let listed = r#"{"tools":[{"name":"a","execution":{"taskSupport":"required"},"x":1},{"execution":{},"name":"b"}],"cacheScope":"public"}"#;
     let list = Message::response(b"1", listed.as_bytes());
     let names: Vec<_> = task_tools(&list).collect();
     assert_eq!(names, [("a".into(), true), ("b".into(), false)]);
     assert_eq!(
-        answer(&request("tools/list", "{}"), list).result().unwrap(),
+        answer(&request("tools/list", "{}"), list, b"{}").result().unwrap(),
         r#"{"tools":[{"name":"a","x":1},{"name":"b"}],"cacheScope":"private","resultType":"complete","ttlMs":0}"#
     );
-    let odd = answer(&request("tools/call", "{}"), Message::response(b"1", b"[]"));
+    let odd = answer(&request("tools/call", "{}"), Message::response(b"1", b"[]"), b"{}");
     assert_eq!(code(&odd), Some(errors::INTERNAL), "{}", text(&odd));
 }
 
@@ -80,7 +80,7 @@ fn codes_of_another_meaning_do_not_pass() {
     for (data, told) in
         [(None, r#"{"uri":"x:a"}"#), (Some(&br#"{"uri":"y","k":1}"#[..]), r#"{"uri":"x:a","k":1}"#)]
     {
-        let error = answer(&read, Message::error(Some(b"1"), -32002, "none", data));
+        let error = answer(&read, Message::error(Some(b"1"), -32002, "none", data), b"{}");
         assert_eq!((code(&error), error.error_member("data")), (Some(-32602), Some(told.as_bytes())));
     }
     let call = request("tools/call", "{}");
@@ -94,11 +94,11 @@ fn codes_of_another_meaning_do_not_pass() {
         (-32601, -32601),
         (5, 5),
     ] {
-        let error = answer(&call, Message::error(Some(b"1"), told, "m", Some(b"[1]")));
+        let error = answer(&call, Message::error(Some(b"1"), told, "m", Some(b"[1]")), b"{}");
         assert_eq!((code(&error), error.error_member("data")), (Some(expected), Some(&b"[1]"[..])), "{told}");
     }
     let odd = Message::error(Some(b"1"), 1, "m", None).with_error(br#"{"code":-32021.0,"message":"m"}"#);
-    assert_eq!(code(&answer(&call, odd)), Some(errors::INTERNAL));
+    assert_eq!(code(&answer(&call, odd, b"{}")), Some(errors::INTERNAL));
 }
 
 #[test]
@@ -147,4 +147,15 @@ fn pages_to_visit_are_read_from_the_error_or_there_are_none() {
     }
     let many = format!(r#"{{"elicitations":[{}]}}"#, vec![r#"{"url":"u"}"#; 17].join(","));
     assert_eq!(pages(&error(&many)), None);
+}
+
+#[test]
+fn a_result_says_whose_it_is_and_keeps_what_else_it_says() {
+    let result =
+        br#"{"content":[],"_meta":{"a/b":1,"io.modelcontextprotocol/serverInfo":{"name":"forged"}}}"#;
+    let initialized = br#"{"serverInfo":{"name":"s","version":"1"}}"#;
+    let told = answer(&request("tools/call", "{}"), Message::response(b"1", result), initialized);
+    let meta = told.result_member("_meta").unwrap();
+    let expected = br#"{"a/b":1,"io.modelcontextprotocol/serverInfo":{"name":"s","version":"1"}}"#;
+    assert_eq!(meta, expected, "{}", String::from_utf8_lossy(meta));
 }
