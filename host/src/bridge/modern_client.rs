@@ -198,7 +198,10 @@ impl Core {
         let mut again = true;
         loop {
             let key = request.capabilities.json();
-            let using = self.lines.acquire(&key, &call.cancel, deadline).await?;
+            let using = match request.may_be_asked() {
+                true => self.lines.acquire(&key, &call.cancel, deadline).await?,
+                false => self.lines.acquire_beside(&key, &call.cancel, deadline).await?,
+            };
             tokio::select! {
                 biased;
                 () = call.cancel.cancelled() => {

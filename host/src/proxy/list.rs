@@ -72,8 +72,10 @@ impl Run<'_> {
     /// Reads all pages and passes them through the `catalog` filters.
     async fn read_definitions(&self, list: List) -> Result<Definitions, Outcome> {
         let limits = &self.snapshot.config().limits;
-        let mut reading =
-            Reading::new(self.link.server.clone(), list, self.json_limits(), self.link.is_modern());
+        // One of the legacy era tells of changes without being asked, whoever its clients are.
+        let untold =
+            self.link.is_modern() && !self.connection().await.is_ok_and(|connection| connection.parks());
+        let mut reading = Reading::new(self.link.server.clone(), list, self.json_limits(), untold);
         let mut cursor: Option<Bytes> = None;
         // Most pages are not empty, so the bound on items bounds them too; this is for those that are.
         for _ in 0..limits.list_items.max(1) {

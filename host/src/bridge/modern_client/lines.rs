@@ -1,6 +1,7 @@
 //! The connections to the legacy server: one kind for each set of capabilities, and where a question
 //! does not say for which call it is, one connection for each call.
 
+mod beside;
 mod turns;
 
 use std::collections::BTreeSet;
@@ -111,6 +112,8 @@ pub(super) struct Using {
     lines: Arc<Lines>,
     line: Arc<Line>,
     spoiled: AtomicBool,
+    /// Beside a call that waits for its client: what becomes of this one is no matter to the connection.
+    guest: bool,
 }
 
 impl Using {
@@ -120,11 +123,14 @@ impl Using {
 
     /// The server may still be at work on the call: what it asks later would seem to belong to the next.
     pub(super) fn spoil(&self) {
-        self.spoiled.store(true, Ordering::Relaxed);
+        self.spoiled.store(!self.guest, Ordering::Relaxed);
     }
 
     /// Whether the call waits for its client.
     pub(super) fn park(&self, parked: bool) {
+        if self.guest {
+            return;
+        }
         self.lines.with(&self.line, |held| held.parked = parked);
         self.lines.freed.notify_waiters();
     }
@@ -241,7 +247,8 @@ impl Lines {
                         // Other connections are in the way. Where some are ours, one may come free.
                         Err(error @ UpstreamError::Busy { .. }) if self.may_come_free(key) => {
                             *lock(why) = error;
-                            let _ = tokio::time::timeout(AGAIN, freed).await;
+                            // Anew: the place that was just given back is this call's own, and no news.
+                            let _ = tokio::time::timeout(AGAIN, self.freed.notified()).await;
                         }
                         Err(error) => return Err(error),
                     }
@@ -262,7 +269,12 @@ impl Lines {
         let found = if let Some(held) = free {
             held.users += 1;
             let line = Arc::clone(&held.line);
-            Found::Free(Using { lines: Arc::clone(self), line, spoiled: AtomicBool::new(false) })
+            Found::Free(Using {
+                lines: Arc::clone(self),
+                line,
+                spoiled: AtomicBool::new(false),
+                guest: false,
+            })
         } else if !hurried && state.lines.iter_mut().filter(mine()).any(|held| !held.parked) {
             Found::Soon
         } else if state.lines.len() + state.opening < self.most {
@@ -321,7 +333,7 @@ impl Lines {
                 }
             });
         }
-        let using = Using { lines: Arc::clone(self), line, spoiled: AtomicBool::new(false) };
+        let using = Using { lines: Arc::clone(self), line, spoiled: AtomicBool::new(false), guest: false };
         // Before its first call: what changes during that is news already.
         self.wish(&using).await;
         Ok(using)
@@ -348,7 +360,7 @@ impl Lines {
         free.map(|held| {
             held.users += 1;
             let line = Arc::clone(&held.line);
-            Using { lines: Arc::clone(self), line, spoiled: AtomicBool::new(false) }
+            Using { lines: Arc::clone(self), line, spoiled: AtomicBool::new(false), guest: false }
         })
         .collect()
     }
