@@ -59,6 +59,9 @@ pub enum SealError {
         /// How many there may be.
         most: usize,
     },
+    /// Not what can be sealed.
+    #[error("it is not what can be sealed")]
+    Unsealable,
     /// The system has no randomness to give.
     #[error("the system gives no random bytes")]
     NoRandomness,

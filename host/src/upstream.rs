@@ -69,6 +69,8 @@ pub trait Connection: Send + Sync + 'static {
     fn ended(&self) -> Option<CancellationToken> {
         None
     }
+    /// Nobody will come back with this `requestState`: what waits under it is over.
+    fn abandon(&self, _state: &str) {}
     /// Why it can be used no more; none while it can.
     fn closed(&self) -> Option<UpstreamError>;
     /// Ends it, and the child process or HTTP session behind it.

@@ -174,3 +174,33 @@ fn two_users_who_are_asked_at_once_never_get_each_others_answers() {
         });
     }
 }
+
+/// One that looks at some questions must not eat the answers to others.
+#[test]
+fn an_input_filter_for_other_questions_lets_answers_pass() {
+    for flags in [&["--modern"][..], &[]] {
+        let filter = json!({ "plugin": "usher", "match": { "methods": ["sampling/createMessage"] } });
+        let gate = Setup::fixture(flags).with_filter(filter).start();
+        let mut client = Modern::new(gate.address, "fx");
+        let arguments = json!({ "text": "who" });
+        let asked = client.call("ask_elicitation", arguments.clone());
+        let answer = client.again("ask_elicitation", arguments, &asked, accept("Ada"));
+        assert!(answer.text().contains("Ada"), "{answer:?}");
+    }
+}
+
+/// The arguments are compared as they are written, whatever a float makes of them.
+#[test]
+fn a_yes_to_one_call_is_none_to_another_with_numbers_that_no_float_holds() {
+    let config = json!({ "tools": ["*"], "destructive": false });
+    let gate = Setup::fixture(&[]).with_filter(json!({ "plugin": "approve", "config": config })).start();
+    let mut client = Modern::new(gate.address, "fx");
+    let with = |number: &str| -> Value {
+        // Not through a float: the text is what is sent.
+        serde_json::from_str(&format!(r#"{{"n":{number}}}"#)).unwrap()
+    };
+    let asked = client.call("echo", with("123456789012345678"));
+    let other =
+        client.again("echo", with("123456789012345679"), &asked, |_, _| json!({ "action": "accept" }));
+    assert_eq!(error_code(&other), -32602, "{other:?}");
+}

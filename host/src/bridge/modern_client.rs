@@ -133,6 +133,10 @@ impl Connection for ModernClient {
         true
     }
 
+    fn abandon(&self, state: &str) {
+        self.core.parks.abandon(state);
+    }
+
     fn ended(&self) -> Option<CancellationToken> {
         Some(self.core.way.stop.clone())
     }
@@ -209,6 +213,8 @@ impl Core {
                     return Err(UpstreamError::Cancelled);
                 }
                 () = self.set_level(request, &using) => {}
+                // The call itself says then that it is too late.
+                () = tokio::time::sleep_until(deadline) => {}
             }
             let exchange = Exchange::begin(&self.parks, request, call, using, self.way.clone());
             match exchange.attend(call).await {

@@ -144,7 +144,9 @@ impl Run<'_> {
     /// None: cancelled.
     async fn run(&mut self) -> Option<End> {
         let row = methods::find(&self.method);
-        match self.phases(row).await {
+        let end = self.phases(row).await;
+        self.let_go().await;
+        match end {
             Ok(end) => Some(end),
             Err(_) if self.cancel.is_cancelled() => None,
             Err(outcome) => Some(End::Made(outcome)),
@@ -166,6 +168,7 @@ impl Run<'_> {
             Some((kind, visible)) => Some(self.admit(row, kind, visible).await?),
             None => None,
         };
+        self.check_target(target.as_ref())?;
         self.check_mirrors(row, target.as_ref()).await?;
         if let Some(target) = target.as_ref().filter(|t| t.name != t.visible) {
             self.request = self.with_name(row, &target.name)?;
@@ -216,6 +219,12 @@ impl Run<'_> {
                             Next::Client(question) => return Ok(End::Reply(question)),
                             Next::Server => view.outcome = None,
                         }
+                    }
+                    // Nobody can say what a client makes of it (2026-07-28: an unknown type is invalid).
+                    Ok(message) if self.link.is_modern() && !self.is_known(&message) => {
+                        view.outcome =
+                            Some(rescue::malformed(&self.link.server, "a result of an unknown type"));
+                        break None;
                     }
                     Ok(message) => break Some(message),
                     Err(outcome) if self.cancel.is_cancelled() => return Err(outcome),
@@ -278,6 +287,7 @@ impl Run<'_> {
         // What a `request` filter stored is its own; no `upstream` filter sees it.
         let shown = CallView { state: Arc::default(), ..view.clone() };
         let request = self.with_round(self.request.clone());
+        self.state_is_sent();
         let sent = self.send(request, Some(Arc::new(shown)), definition).await;
         if let Some(uri) = &subscribed
             && sent.as_ref().map_or(true, |reply| reply.message.kind() != Kind::Result)
@@ -328,6 +338,12 @@ impl Run<'_> {
             upstream_headers: None,
             state: Arc::default(),
         }
+    }
+
+    /// Whether the type of a result is known, where filters look.
+    fn is_known(&self, message: &Message) -> bool {
+        let known = result_type(message).is_none_or(|kind| ["complete", "task"].contains(&&*kind));
+        known || !(self.chain.looks_at(&self.method) || self.chain.looks_at_questions())
     }
 
     fn params(&self) -> Bytes {
@@ -382,9 +398,15 @@ impl End {
     }
 }
 
-/// Whether a server of the modern era asks instead of answering.
+/// Whether a server of the modern era asks instead of answering, however it spells that.
 fn asks(message: &Message) -> bool {
-    message.result_member("resultType") == Some(b"\"input_required\"")
+    result_type(message).as_deref() == Some("input_required")
+}
+
+/// What kind of result it says it is; none where it says nothing.
+fn result_type(message: &Message) -> Option<String> {
+    let raw = message.result_member("resultType")?;
+    Some(jsonrpc::unescape(raw).map_or_else(String::new, |text| text.into_owned()))
 }
 
 /// Whether these are the same bytes, not only equal ones: then nothing was edited.

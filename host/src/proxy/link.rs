@@ -102,7 +102,7 @@ pub struct Link {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Whose {
     pub(super) kind: ItemKind,
-    /// Raw JSON; empty where the connection is that of one client anyway.
+    /// A digest of them.
     pub(super) capabilities: Bytes,
 }
 
@@ -333,8 +333,10 @@ impl Link {
                 Some(reading) => reading.clone(),
                 None => {
                     let reading = Arc::new(Reading { generation, epoch, cell: OnceCell::new() });
-                    if all.len() >= READINGS {
-                        all.clear();
+                    if all.len() >= READINGS
+                        && let Some(one) = all.keys().next().cloned()
+                    {
+                        all.remove(&one);
                     }
                     all.insert(whose, reading.clone());
                     reading

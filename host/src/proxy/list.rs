@@ -59,7 +59,10 @@ impl Run<'_> {
     ) -> Result<Option<Arc<Definitions>>, Outcome> {
         let Some(list) = super::link::list_of(kind) else { return Ok(None) };
         let read = async || self.read_definitions(list).await;
-        let whose = Whose { kind, capabilities: self.capabilities() };
+        let capabilities = self.capabilities();
+        // Their digest: a client may declare a lot, and it is kept for as long as the link.
+        let digest = ring::digest::digest(&ring::digest::SHA256, &capabilities);
+        let whose = Whose { kind, capabilities: Bytes::copy_from_slice(digest.as_ref()) };
         self.link.definitions(whose, self.snapshot.generation(), not_before, read).await.map(Some)
     }
 

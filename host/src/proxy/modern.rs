@@ -67,7 +67,9 @@ impl Run<'_> {
         }
         // One that cannot be had fails the call, a moment later.
         let wanted = self.connection().await.is_ok_and(|connection| connection.wants_definitions());
-        if self.link.is_modern() && !self.chain.follows_task(view.name.as_deref(), "tasks/get") {
+        // Questions of a task come with `tasks/get`, and are answered with `tasks/update`: past `input`.
+        let unseen = !self.chain.follows_task(view.name.as_deref(), "tasks/get");
+        if self.link.is_modern() && (unseen || self.chain.looks_at_questions()) {
             self.request = without_tasks(&self.request);
         }
         if !wanted {

@@ -35,6 +35,9 @@ pub(super) struct Kept {
     until: u64,
     /// The number of the round that brings the answers.
     pub(super) round: u32,
+    /// What is called, as the server knows it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(super) target: Option<String>,
     /// The server's own `requestState`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) state: Option<String>,
@@ -86,8 +89,8 @@ impl Kept {
         getrandom::fill(&mut nonce).map_err(|_| SealError::NoRandomness)?;
         self.nonce = u128::from_le_bytes(nonce);
         self.until = now().saturating_add(link.gateway.config().limits.parked_seconds);
-        let bytes = serde_json::to_vec(&self).map_err(|_| SealError::NoRandomness)?;
-        let digest = digest(params);
+        let bytes = serde_json::to_vec(&self).map_err(|_| SealError::Unsealable)?;
+        let digest = digest(params).ok_or(SealError::Unsealable)?;
         link.gateway.keys().seal(Purpose::RequestState, &bytes, &context(link, caller, method, &digest))
     }
 
@@ -99,7 +102,7 @@ impl Kept {
         method: &str,
         params: &Bytes,
     ) -> Result<Kept, Worthless> {
-        let digest = digest(params);
+        let digest = digest(params).ok_or(Worthless::Invalid)?;
         let keys = link.gateway.keys();
         let opened = keys.open(Purpose::RequestState, text, &context(link, caller, method, &digest));
         let kept: Kept =
@@ -163,48 +166,47 @@ pub(super) fn without_round(params: &Bytes, limits: jsonrpc::Limits) -> Bytes {
 }
 
 /// What stays the same from round to round: all but `_meta` and the round's own members, whatever the
-/// order that a client writes its members in.
-fn digest(params: &Bytes) -> [u8; 32] {
-    let mut canonical = Vec::with_capacity(params.len());
-    if let Ok(serde_json::Value::Object(mut members)) = serde_json::from_slice(params) {
-        for member in ["_meta", "inputResponses", "requestState"] {
-            members.remove(member);
-        }
-        canonicalize(&serde_json::Value::Object(members), &mut canonical);
+/// order that a client writes its members in. Numbers count as they are written: two that a program takes
+/// for one are two here. None for what cannot be taken apart: that is no question's.
+fn digest(params: &Bytes) -> Option<[u8; 32]> {
+    let mut members: BTreeMap<String, &RawValue> = serde_json::from_slice(params).ok()?;
+    for member in ["_meta", "inputResponses", "requestState"] {
+        members.remove(member);
     }
+    let mut canonical = Vec::with_capacity(params.len());
+    canonical_object(&members, &mut canonical)?;
     let digest = ring::digest::digest(&ring::digest::SHA256, &canonical);
-    let mut bytes = [0; 32];
-    // SHA-256 has as many.
-    bytes.copy_from_slice(digest.as_ref());
-    bytes
+    digest.as_ref().try_into().ok()
 }
 
-fn canonicalize(value: &serde_json::Value, out: &mut Vec<u8>) {
-    use serde_json::Value;
-    match value {
-        Value::Object(members) => {
-            let mut sorted: Vec<_> = members.iter().collect();
-            sorted.sort_by(|a, b| a.0.cmp(b.0));
-            out.push(b'{');
-            for (name, value) in sorted {
-                out.extend_from_slice(&jsonrpc::escape(name));
-                out.push(b':');
-                canonicalize(value, out);
-                out.push(b',');
-            }
-            out.push(b'}');
-        }
-        Value::Array(items) => {
+fn canonical_object(members: &BTreeMap<String, &RawValue>, out: &mut Vec<u8>) -> Option<()> {
+    out.push(b'{');
+    for (name, value) in members {
+        out.extend_from_slice(&jsonrpc::escape(name));
+        out.push(b':');
+        canonicalize(value.get(), out)?;
+        out.push(b',');
+    }
+    out.push(b'}');
+    Some(())
+}
+
+/// Depth is bounded by `limits.message_depth`, which the message passed.
+fn canonicalize(raw: &str, out: &mut Vec<u8>) -> Option<()> {
+    match raw.as_bytes().first()? {
+        b'{' => canonical_object(&serde_json::from_str(raw).ok()?, out)?,
+        b'[' => {
             out.push(b'[');
-            for item in items {
-                canonicalize(item, out);
+            for item in serde_json::from_str::<Vec<&RawValue>>(raw).ok()? {
+                canonicalize(item.get(), out)?;
                 out.push(b',');
             }
             out.push(b']');
         }
-        Value::String(text) => out.extend_from_slice(&jsonrpc::escape(text)),
-        other => out.extend_from_slice(other.to_string().as_bytes()),
+        b'"' => out.extend_from_slice(&jsonrpc::escape(&jsonrpc::unescape(raw.as_bytes())?)),
+        _ => out.extend_from_slice(raw.as_bytes()),
     }
+    Some(())
 }
 
 /// Whose a question is, and what about.
@@ -233,7 +235,7 @@ mod tests {
     use super::*;
 
     fn of(params: &'static str) -> [u8; 32] {
-        digest(&Bytes::from_static(params.as_bytes()))
+        digest(&Bytes::from_static(params.as_bytes())).expect("an object")
     }
 
     #[test]
@@ -252,6 +254,18 @@ mod tests {
         ] {
             assert_ne!(first, of(other), "{other}");
         }
+        // Numbers that no float holds are numbers of the law all the same.
+        for (one, other) in [
+            (r#"{"name":"t","arguments":{"x":1e999}}"#, r#"{"name":"u","arguments":{"x":1e999}}"#),
+            (r#"{"name":"t","arguments":{"x":1e999}}"#, r#"{"name":"t","arguments":{"x":1e998}}"#),
+            (r#"{"x":18446744073709551616}"#, r#"{"x":18446744073709551617}"#),
+            (r#"{"x":0.12345678901234567890}"#, r#"{"x":0.12345678901234567891}"#),
+        ] {
+            assert_ne!(of(one), of(other), "{one} {other}");
+        }
+        let deep = format!(r#"{{"a":{}1{}}}"#, "[".repeat(120), "]".repeat(120));
+        assert!(digest(&Bytes::from(deep)).is_some());
+        assert_eq!(digest(&Bytes::from_static(b"[]")), None);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use lockgate_plugin::any_matches;
 use lockgate_plugin::prelude::*;
 
 mod config;
+mod shown;
 #[cfg(test)]
 mod tests;
 
@@ -14,8 +15,6 @@ use config::Config;
 
 /// Says in later rounds of a call that its user agreed.
 const APPROVED: &str = "approved";
-/// Longest part of the arguments that the user is shown.
-const SHOWN: usize = 1_000;
 
 struct Approve {
     /// Tools whose calls always need a yes.
@@ -41,7 +40,10 @@ impl OnRequest for Approve {
             return Ok(Verdict::Proceed);
         }
         match call.answers().first() {
-            None => Ok(Verdict::ask_consent(self.question(call)?)),
+            None => Ok(match self.question(call)? {
+                Some(question) => Verdict::ask_consent(question),
+                None => Verdict::reject("this call has more arguments than its user could look through"),
+            }),
             Some(Answer::Accepted(_)) => {
                 call.put_state(APPROVED, b"1")?;
                 Ok(Verdict::Proceed)
@@ -61,15 +63,13 @@ impl Approve {
         Ok(any_matches(&self.tools, &name) || (self.destructive && may_destroy(call)?))
     }
 
-    fn question(&self, call: &Call) -> Result<String, Failure> {
+    /// What the user reads; none if it would not be all that matters.
+    fn question(&self, call: &Call) -> Result<Option<String>, Failure> {
         let arguments = call.params().get("/arguments")?.unwrap_or_else(|| "{}".to_owned());
-        let mut shown: String = arguments.chars().take(SHOWN).collect();
-        if shown.len() < arguments.len() {
-            shown.push('…');
-        }
+        let Some(shown) = shown::arguments(&arguments) else { return Ok(None) };
         // The arguments last: what stands in them must not be taken for a placeholder.
-        let text = self.message.replace("{tool}", &call.visible_name().unwrap_or_default());
-        Ok(text.replace("{server}", &call.server()).replace("{arguments}", &shown))
+        let text = self.message.replace("{tool}", &shown::text(&call.visible_name().unwrap_or_default()));
+        Ok(Some(text.replace("{server}", &call.server()).replace("{arguments}", &shown)))
     }
 }
 

@@ -64,12 +64,21 @@ fn the_answer_decides_and_a_yes_holds_for_all_rounds_of_the_call() {
 }
 
 #[test]
-fn the_user_reads_what_is_called_and_not_all_of_a_long_argument() {
+fn the_user_reads_every_argument_and_nothing_hides_behind_a_long_one() {
     let filter = filter(json!({ "tools": ["*"], "message": "{tool}: {arguments}" }));
-    let long = call("t").visible_name("seen").arguments(json!({ "text": "x".repeat(5_000) })).build();
+    let arguments = json!({ "comment": "x".repeat(5_000), "path": "/", "odd": "a\u{202e}b" });
+    let long = call("t").visible_name("seen").arguments(arguments).build();
     let verdict = filter.on_request(&long).expect("a verdict");
     let message = asks(&verdict).expect("a question");
-    assert!(message.starts_with(r#"seen: {"text":"xxx"#) && message.ends_with('…') && message.len() < 1_100);
+    assert!(
+        message.starts_with("seen: \ncomment: \"xxx") && message.contains("… (5002 characters)"),
+        "{message}"
+    );
+    assert!(message.contains("\npath: \"/\"") && message.contains("a\\u{202e}b"), "{message}");
+    let many: serde_json::Map<String, Value> =
+        (0..500).map(|n| (format!("argument {n}"), json!(n))).collect();
+    let verdict = filter.on_request(&call("t").arguments(Value::Object(many)).build()).expect("a verdict");
+    assert!(verdict.is_reject(), "nobody reads that");
     let odd = call("t").arguments(json!({ "text": "{server}" })).build();
     let verdict = filter.on_request(&odd).expect("a verdict");
     assert_eq!(asks(&verdict), Some(r#"t: {"text":"{server}"}"#));

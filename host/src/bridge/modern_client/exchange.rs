@@ -159,6 +159,13 @@ impl Exchange {
         }
     }
 
+    /// The client will not be back.
+    pub(super) fn abandon(&self) {
+        lock(&self.state).parked = None;
+        self.cancel.cancel();
+        self.changed.send_replace(());
+    }
+
     fn attach(&self, request: &Request, call: &UpstreamCall) {
         let mut state = lock(&self.state);
         state.client = Some(Client { downlink: Arc::clone(&call.downlink), token: request.token.clone() });
@@ -260,8 +267,10 @@ impl Exchange {
                     _ = changed.changed() => {}
                     () = reached(until) => {
                         if !self.expire() {
-                            let _ = changed.changed().await;
-                            continue;
+                            tokio::select! {
+                                _ = changed.changed() => continue,
+                                () = way.stop.cancelled() => break Err(UpstreamError::Cancelled),
+                            }
                         }
                         let ended = tokio::time::timeout(GRACE, &mut call).await;
                         if ended.is_err() {
@@ -285,7 +294,10 @@ impl Exchange {
                 () = way.stop.cancelled() => return,
                 _ = changed.changed() => {}
                 () = reached(Some(until)) => if !self.expire() {
-                    let _ = changed.changed().await;
+                    tokio::select! {
+                        _ = changed.changed() => {}
+                        () = way.stop.cancelled() => return,
+                    }
                 },
             }
         }

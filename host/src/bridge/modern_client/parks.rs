@@ -125,6 +125,14 @@ impl Parks {
         gone.is_some()
     }
 
+    /// Ends a call that waits under this name: its client will not be back.
+    pub(super) fn abandon(&self, id: &str) {
+        let gone = lock(&self.all).remove(id);
+        if let Some(Entry { parked: Parked::Call(exchange), .. }) = gone {
+            exchange.abandon();
+        }
+    }
+
     /// Forgets those that nobody waits with.
     pub(super) fn sweep(&self) {
         let now = Instant::now();

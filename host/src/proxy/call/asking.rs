@@ -39,6 +39,11 @@ pub(super) struct Round {
     /// Which of the answers the client gave just now, and to what.
     heard: BTreeMap<String, Asked>,
     stored: Stored,
+    /// What was called when the question was put, as the server knows it.
+    target: Option<String>,
+    /// The state of a call that waits at the server, while nobody else knows it: not the client, to come
+    /// back with, and not the server's side, to go on with.
+    owed: Option<String>,
     /// What the user said to a filter's questions.
     own: Option<(String, Vec<Bytes>)>,
 }
@@ -72,23 +77,31 @@ impl Run<'_> {
             Some(raw) => serde_json::from_slice(raw)
                 .map_err(|_| rescue::invalid_params("`requestState` must be a string"))?,
         };
-        if !self.seals().await? {
+        // Before anything else: one that was sealed must not reach a server because its filter is gone.
+        let opened = match &state {
+            Some(text) => Kept::open(text, self.link, &self.caller, &self.method, &self.round.params),
+            None => Err(Worthless::Invalid),
+        };
+        if opened.is_err() && !self.seals().await? {
             self.round.verbatim = true;
             return Ok(());
         }
-        self.request =
-            self.request.with_params(&rounds::without_round(&self.round.params, self.json_limits()));
+        let plain = rounds::without_round(&self.round.params, self.json_limits());
+        self.request = self.request.with_params(&plain);
         // Answers to what nobody asked are no answers: filters have not seen the questions.
-        let Some(text) = state else { return Ok(()) };
-        let kept = Kept::open(&text, self.link, &self.caller, &self.method, &self.round.params);
-        let mut kept = kept.map_err(|worthless| match worthless {
+        if state.is_none() {
+            return Ok(());
+        }
+        let mut kept = opened.map_err(|worthless| match worthless {
             Worthless::Invalid => rescue::expired(),
             Worthless::Busy => rescue::limited("limits.rounds"),
         })?;
         let round = &mut self.round;
         round.number = kept.round;
         round.stored = kept.take_stored();
+        round.owed = kept.state.clone();
         round.state = kept.state;
+        round.target = kept.target;
         round.answers = kept.answers;
         match kept.asking {
             Some((filter, count)) => {
@@ -122,6 +135,28 @@ impl Run<'_> {
         }
         let connection = self.connection().await.map_err(|error| rescue::upstream(&error))?;
         Ok(connection.parks())
+    }
+
+    /// A yes was said to a certain item: a name that means another one by now is none of it.
+    pub(super) fn check_target(&mut self, target: Option<&Target>) -> Result<(), Outcome> {
+        let now = target.map(|target| target.name.to_string());
+        match self.round.target.replace(now.clone().unwrap_or_default()) {
+            Some(then) if Some(&then) != now.as_ref() => Err(rescue::expired()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The state goes where the call goes: from here on it is known there.
+    pub(super) fn state_is_sent(&mut self) {
+        self.round.owed = None;
+    }
+
+    /// Lets go of a call that waits at the server for answers that can never come.
+    pub(super) async fn let_go(&mut self) {
+        let Some(state) = self.round.owed.take() else { return };
+        if let Ok(connection) = self.connection().await {
+            connection.abandon(&state);
+        }
     }
 
     /// What filters stored in earlier rounds, and what the user said to the one that asked.
@@ -181,9 +216,12 @@ impl Run<'_> {
         if self.round.verbatim || !self.seals().await? {
             return Ok(Next::Client(reply));
         }
-        let malformed = |what: &str| rescue::malformed(&self.link.server, what);
+        let server = self.link.server.clone();
+        let malformed = |what: &str| rescue::malformed(&server, what);
         let result = reply.result().ok_or_else(|| malformed("a question without a result"))?;
         let mut result = Document::new(result, self.json_limits());
+        let state = result.text("/requestState").ok().flatten();
+        self.round.owed = state.clone();
         let keys = result.keys("/inputRequests").unwrap_or_default();
         if keys.len() > rounds::QUESTIONS {
             return Err(malformed("more questions than anybody answers (64)"));
@@ -198,6 +236,12 @@ impl Run<'_> {
             let method = method.ok_or_else(|| malformed("a question without a method"))?;
             let row = self.chain.row(&method);
             if !row.asks() {
+                // Its answer is known by this when it comes, though nobody looks at it.
+                if self.chain.looks_at_questions()
+                    && let Some(params) = raw(b"{}")
+                {
+                    kept.asked.insert(key.clone(), Asked { method, params });
+                }
                 continue;
             }
             let params = result.get(&format!("{at}/params")).ok().flatten();
@@ -221,7 +265,6 @@ impl Run<'_> {
                 }
             }
         }
-        let state = result.text("/requestState").ok().flatten();
         if !keys.is_empty() && kept.answers.len() == keys.len() {
             self.round.number = kept.round;
             self.round.answers = kept.answers;
@@ -229,8 +272,10 @@ impl Run<'_> {
             return Ok(Next::Server);
         }
         kept.state = state;
+        kept.target = self.round.target.clone();
         kept.set_stored(self.chain.stored(states));
         let sealed = self.sealed(kept)?;
+        self.round.owed = None;
         let set = result.set("/requestState", format!("\"{sealed}\"").as_bytes());
         set.map_err(|_| malformed("a question that cannot be passed on"))?;
         Ok(Next::Client(reply.with_result(result.bytes())))
@@ -262,6 +307,7 @@ impl Run<'_> {
         kept.state = self.round.state.take();
         kept.answers = std::mem::take(&mut self.round.answers);
         kept.asking = Some((filter, questions.len()));
+        kept.target = self.round.target.clone();
         kept.set_stored(self.chain.stored(states));
         let mut result = br#"{"resultType":"input_required","inputRequests":{"#.to_vec();
         for (index, question) in questions.iter().enumerate() {
@@ -274,6 +320,7 @@ impl Run<'_> {
             result.push(b'}');
         }
         let sealed = self.sealed(kept)?;
+        self.round.owed = None;
         result.extend_from_slice(format!(r#"}},"requestState":"{sealed}"}}"#).as_bytes());
         Ok(Some(result.into()))
     }
