@@ -267,25 +267,33 @@ const calls = {
   async "sampling"(one) {
     const result = await one.call("trigger-sampling-request", { prompt: "Say it", maxTokens: 5 });
     must(result.content[0].text.includes("sampled"), "the client's completion in the result");
-    return { asked: one.seen.asked.splice(0), result };
+    const asked = one.seen.asked.splice(0);
+    must(asked.length === 1, `one question, not ${asked.length}`);
+    return { asked, result };
   },
   async "elicitation: accepted"(one) {
     const result = await one.call("trigger-elicitation-request");
     must(JSON.stringify(result).includes("Ada"), "the user's name in the result");
-    return { asked: one.seen.asked.splice(0), result };
+    const asked = one.seen.asked.splice(0);
+    must(asked.length === 1, `one question, not ${asked.length}`);
+    return { asked, result };
   },
   async "elicitation: declined"(one) {
     one.seen.action = "decline";
     const result = await one.call("trigger-elicitation-request");
     must(JSON.stringify(result).includes("declined"), "the refusal in the result");
-    return { asked: one.seen.asked.splice(0), result };
+    const asked = one.seen.asked.splice(0);
+    must(asked.length === 1, `one question, not ${asked.length}`);
+    return { asked, result };
   },
   async "elicitation: a link to open"(one) {
     one.seen.action = "accept";
     const args = { url: "https://example.com/", elicitationId: "one" };
     const result = await one.call("trigger-url-elicitation", args);
     must(one.seen.asked[0]?.mode === "url", "a question of mode url");
-    return { asked: one.seen.asked.splice(0), result };
+    const asked = one.seen.asked.splice(0);
+    must(asked.length === 1, `one question, not ${asked.length}`);
+    return { asked, result };
   },
   async "elicitation: by an error"(one) {
     const answer = await refused(one.call("trigger-url-elicitation", { url: "https://example.com/", errorPath: true }));
@@ -368,7 +376,8 @@ const calls = {
     return result;
   },
   async "logging: a level is kept to"(one) {
-    const about = (uri) => one.seen.logs.some((log) => `${log.data}`.includes(uri));
+    const since = one.seen.logs.length;
+    const about = (uri) => one.seen.logs.slice(since).some((log) => `${log.data}`.includes(uri));
     const [quiet, loud] = ["demo://resource/dynamic/text/20", "demo://resource/dynamic/text/21"];
     await one.client.setLoggingLevel("error");
     await one.client.subscribeResource({ uri: quiet });
@@ -377,7 +386,10 @@ const calls = {
     await one.until("the log message", () => about(loud));
     must(!about(quiet), "no message below the level");
     for (const uri of [quiet, loud]) await one.client.unsubscribeResource({ uri });
-    return one.seen.logs.filter((log) => `${log.data}`.includes(loud) && `${log.data}`.includes("Received Subscribe"));
+    const received = (log) => `${log.data}`.includes(loud) && `${log.data}`.includes("Received Subscribe");
+    const told = one.seen.logs.slice(since).filter(received);
+    must(told.length === 1, `one message, not ${told.length}`);
+    return told;
   },
   async "logging: messages of the server's own"(one) {
     const before = one.seen.logs.length;
