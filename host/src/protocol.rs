@@ -4,6 +4,7 @@ pub mod errors;
 pub mod headers;
 pub mod methods;
 pub mod mirror;
+pub mod rounds;
 pub mod versions;
 
 /// Keys of `_meta` that the protocol reserves.

@@ -69,6 +69,10 @@ pub trait Connection: Send + Sync + 'static {
     fn ended(&self) -> Option<CancellationToken> {
         None
     }
+    /// Whether a call waits here for its client to come back, so that letting go would end it.
+    fn has_parked(&self) -> bool {
+        false
+    }
     /// Nobody will come back with this `requestState`: what waits under it is over.
     fn abandon(&self, _state: &str) {}
     /// Why it can be used no more; none while it can.

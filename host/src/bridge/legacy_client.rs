@@ -19,6 +19,7 @@ use handshake::Client;
 use results::Definitions;
 
 use crate::jsonrpc::{self, Document, Limits, Message};
+use crate::protocol::rounds::without_answers;
 use crate::protocol::{errors, meta, methods};
 use crate::proxy::Wanted;
 use crate::upstream::{
@@ -118,7 +119,8 @@ impl LegacyClient {
     /// of that kind in a legacy request are nobody's.
     fn enveloped(&self, message: Message) -> Message {
         let level = lock(&self.level).map(|level| format!("\"{level}\""));
-        let mut message = without_answers(message);
+        // A legacy client has asked for no further round, and what it calls so is nobody's.
+        let mut message = without_answers(&message);
         message = message.with_meta(meta::CLIENT_CAPABILITIES, Some(&self.client.capabilities));
         for (key, value) in [
             (meta::CLIENT_INFO, self.client.info.as_deref()),
@@ -258,20 +260,6 @@ fn is_of_neither(method: &str) -> bool {
     methods::LEGACY_ONLY.contains(&method)
         || matches!(method, methods::DISCOVER | methods::LISTEN)
         || method.starts_with("tasks/")
-}
-
-/// Without what only the retry of a modern request has: a legacy client has asked for no retry.
-fn without_answers(message: Message) -> Message {
-    let of_a_retry = ["inputResponses", "requestState"];
-    if of_a_retry.iter().all(|name| message.param(name).is_none()) {
-        return message;
-    }
-    let mut params = Document::new(message.params().unwrap_or_default(), Limits::default());
-    for name in of_a_retry {
-        // Removing makes nothing larger, so no limit is in its way.
-        let _ = params.remove(&format!("/{name}"));
-    }
-    message.with_params(params.bytes())
 }
 
 /// An answer of the bridge's own; whoever asked puts the id in.

@@ -133,6 +133,10 @@ impl Connection for ModernClient {
         true
     }
 
+    fn has_parked(&self) -> bool {
+        self.core.parks.len() > 0
+    }
+
     fn abandon(&self, state: &str) {
         self.core.parks.abandon(state);
     }

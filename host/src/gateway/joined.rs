@@ -109,9 +109,10 @@ impl Links {
     }
 }
 
-/// Whether nobody but the map holds it: neither a request nor somebody who listens.
+/// Whether nobody but the map holds it, neither a request nor somebody who listens, and no call waits on it
+/// for its client to come back.
 fn unused(link: &Arc<Link>) -> bool {
-    Arc::strong_count(link) == 1
+    Arc::strong_count(link) == 1 && !link.has_parked()
 }
 
 async fn reap(joined: Weak<Joined>, gateway: Weak<Gateway>) {

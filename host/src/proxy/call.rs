@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
-use super::definitions::quoted;
 use asking::{Next, Round};
 
+use super::definitions::quoted;
 use super::link::{CallScope, Link};
 use super::methods::{self, Row, Subject};
 use super::notices::{Closing, Screened};
@@ -22,6 +22,7 @@ use crate::filter::chain::{Chain, Up};
 use crate::filter::{CallView, Caller, ItemKind, Outcome};
 use crate::jsonrpc::{self, Document, Kind, Limits, Message};
 use crate::protocol::methods::{DISCOVER, LISTEN};
+use crate::protocol::rounds::{asks, result_type};
 
 /// Names calls in logs and for plugins.
 static CALLS: AtomicU64 = AtomicU64::new(1);
@@ -342,7 +343,7 @@ impl Run<'_> {
 
     /// Whether the type of a result is known, where filters look.
     fn is_known(&self, message: &Message) -> bool {
-        let known = result_type(message).is_none_or(|kind| ["complete", "task"].contains(&&*kind));
+        let known = result_type(message).is_none_or(|kind| matches!(&*kind, "complete" | "task"));
         known || !(self.chain.looks_at(&self.method) || self.chain.looks_at_questions())
     }
 
@@ -396,17 +397,6 @@ impl End {
             },
         }
     }
-}
-
-/// Whether a server of the modern era asks instead of answering, however it spells that.
-fn asks(message: &Message) -> bool {
-    result_type(message).as_deref() == Some("input_required")
-}
-
-/// What kind of result it says it is; none where it says nothing.
-fn result_type(message: &Message) -> Option<String> {
-    let raw = message.result_member("resultType")?;
-    Some(jsonrpc::unescape(raw).map_or_else(String::new, |text| text.into_owned()))
 }
 
 /// Whether these are the same bytes, not only equal ones: then nothing was edited.

@@ -199,6 +199,11 @@ impl Link {
         *lock(&self.opener) = caller.clone();
     }
 
+    /// Whether a call waits on it for its client to come back.
+    pub(crate) fn has_parked(&self) -> bool {
+        self.open_connection().is_some_and(|connection| connection.has_parked())
+    }
+
     /// How long nobody wanted it.
     pub(crate) fn idle(&self) -> Duration {
         lock(&self.used).elapsed()

@@ -9,7 +9,7 @@ use super::methods::{self, Row, Subject};
 use super::rescue;
 use crate::filter::{CallView, ItemKind, Outcome};
 use crate::jsonrpc::{self, Document, Kind, Message};
-use crate::protocol::{meta, mirror, versions};
+use crate::protocol::{meta, mirror, rounds, versions};
 
 /// The extension by which a server answers a call with a task.
 const TASKS: &str = "io.modelcontextprotocol/tasks";
@@ -97,7 +97,7 @@ impl Run<'_> {
         if answer.result_member("resultType").is_none() {
             answer = answer.with_result_member("resultType", Some(b"\"complete\""));
         }
-        if answer.result_member("resultType") != Some(b"\"complete\"") {
+        if rounds::result_type(&answer).as_deref() != Some("complete") {
             return answer;
         }
         let row = methods::find(&self.method);

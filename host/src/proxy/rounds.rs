@@ -19,8 +19,6 @@ use crate::jsonrpc;
 use crate::keys::{Purpose, SealError};
 use crate::upstream::Owner;
 
-/// The methods that may be answered with a question (2026-07-28, multi round-trip requests).
-pub(super) const METHODS: [&str; 3] = ["tools/call", "prompts/get", "resources/read"];
 /// Rounds of one call. The SDKs' clients give up after ten.
 pub(super) const MOST: u32 = 16;
 /// Questions that a server may ask at once; each may pass filters.
@@ -155,16 +153,6 @@ impl Spent {
     }
 }
 
-/// A request without what only its rounds have.
-pub(super) fn without_round(params: &Bytes, limits: jsonrpc::Limits) -> Bytes {
-    let mut document = jsonrpc::Document::new(params.clone(), limits);
-    for member in ["/inputResponses", "/requestState"] {
-        // What is not there cannot be removed, and need not be.
-        let _ = document.remove(member);
-    }
-    document.bytes().clone()
-}
-
 /// What stays the same from round to round: all but `_meta` and the round's own members, whatever the
 /// order that a client writes its members in. Numbers count as they are written: two that a program takes
 /// for one are two here. None for what cannot be taken apart: that is no question's.
@@ -277,13 +265,5 @@ mod tests {
         assert_eq!(spent.spend(3, 100, 50, 2), Err(Worthless::Busy), "nobody is forgotten too early");
         assert_eq!(spent.spend(1, 100, 70, 2), Err(Worthless::Invalid), "not even at the limit");
         assert_eq!(spent.spend(3, 100, 70, 2), Ok(()), "what expired makes room");
-    }
-
-    #[test]
-    fn a_request_can_be_freed_of_its_round() {
-        let params = Bytes::from_static(br#"{"name":"t","inputResponses":{},"requestState":"x"}"#);
-        assert_eq!(&without_round(&params, Default::default())[..], br#"{"name":"t"}"#);
-        let plain = Bytes::from_static(br#"{"name":"t"}"#);
-        assert_eq!(without_round(&plain, Default::default()), plain);
     }
 }

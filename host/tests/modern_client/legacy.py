@@ -65,9 +65,9 @@ class Session:
                 "resources": {"subscribe": True}, "logging": {}, "tasks": {"requests": {"tools": {"call": {}}}}, "experimental": {"x": {}}},
                 "serverInfo": {"name": "legacy", "version": "0"}, "instructions": "be \u00e9xact", "resultType": "input_required"}
         if method == "tools/list":
-            names = ["ask", "ask_all", "ask_twice", "ask_more", "task", "fake", "page", "count", "die", "steps", "hold", "capabilities", "late"]
+            names = ["ask", "ask_all", "ask_twice", "ask_more", "task", "endless_task", "fake", "page", "count", "die", "steps", "hold", "capabilities", "late"]
             return {"resultType": "input_required", "ttlMs": 99, "tools": [{"name": name, "inputSchema": {"type": "object"},
-                "execution": {"taskSupport": "required" if name == "task" else "forbidden"}} for name in names]}
+                "execution": {"taskSupport": "required" if name.endswith("task") else "forbidden"}} for name in names]}
         if method == "logging/setLevel":
             self.level = params["level"]
             return {}

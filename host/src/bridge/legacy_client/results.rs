@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::{lock, shown};
 use crate::jsonrpc::{self, Document, Kind, Limits, Message};
+use crate::protocol::rounds::result_type;
 use crate::protocol::{errors, meta, mirror};
 
 /// Definitions kept for their headers. A list with more tools of that kind is a strange one, and what is
@@ -62,10 +63,10 @@ pub(super) fn ended(method: &str, why: &str) -> Message {
 }
 
 fn result(server: &str, method: &str, answer: Message, over_http: bool) -> Message {
-    match answer.result_member("resultType") {
-        None | Some(b"\"complete\"") => {}
+    match result_type(&answer).as_deref() {
+        None | Some("complete") => {}
         Some(other) => {
-            let kind = shown(&String::from_utf8_lossy(other));
+            let kind = shown(other);
             let text = format!(
                 "server `{server}` answered `{}` with a result of the type {kind}, which clients of this protocol revision cannot take",
                 shown(method)

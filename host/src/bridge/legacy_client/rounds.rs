@@ -13,11 +13,10 @@ use super::questions::Questions;
 use super::results::ended;
 use super::told::Told;
 use super::{made, shown};
-use crate::jsonrpc::{Kind, Message};
+use crate::jsonrpc::Message;
+use crate::protocol::rounds::{METHODS, asks};
 use crate::upstream::{Connection, Reply, UpstreamCall, UpstreamError};
 
-/// The methods whose result may be a question.
-const MAY_ASK: [&str; 3] = ["tools/call", "prompts/get", "resources/read"];
 /// Rounds after the first call, as in the official SDKs: a server that still asks then goes in circles.
 pub(super) const MOST: usize = 10;
 /// Between rounds that nobody was asked in: the server wants to be left alone for a moment.
@@ -48,12 +47,10 @@ pub(super) async fn run(
             ..call.clone()
         };
         let reply = modern.call(attempt).await?;
-        if reply.message.kind() != Kind::Result
-            || reply.message.result_member("resultType") != Some(b"\"input_required\"")
-        {
+        if !asks(&reply.message) {
             return Ok(reply);
         }
-        if !MAY_ASK.contains(&&*method) {
+        if !METHODS.contains(&&*method) {
             let why = format!("the server answered `{}` with a question, which it must not", shown(&method));
             return Ok(made(ended(&method, &why)));
         }

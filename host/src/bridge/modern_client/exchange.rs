@@ -16,7 +16,7 @@ use super::lines::Using;
 use super::parks::{Parked, Parks, Place, Whose, unguessable};
 use super::translate::{Request, answer_to, input_required, question_params};
 use super::{lock, tasks};
-use crate::jsonrpc::{Kind, Message};
+use crate::jsonrpc::Message;
 use crate::protocol::{errors, methods};
 use crate::proxy::Downlink;
 use crate::upstream::{Reply, UpstreamCall, UpstreamError};
@@ -468,9 +468,4 @@ async fn reached(until: Option<Instant>) {
         Some(until) => tokio::time::sleep_until(until).await,
         None => std::future::pending().await,
     }
-}
-
-/// Whether this answer is one that a server gives instead of an answer.
-pub(super) fn is_error(reply: &Reply, code: i32) -> bool {
-    reply.message.kind() == Kind::Error && super::translate::code(&reply.message) == Some(code)
 }

@@ -151,7 +151,7 @@ impl Parks {
         drop(gone);
     }
 
-    #[cfg(test)]
+    /// How many wait.
     pub(super) fn len(&self) -> usize {
         lock(&self.all).len()
     }

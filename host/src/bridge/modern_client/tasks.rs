@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::exchange::{Exchange, is_error};
+use super::exchange::Exchange;
 use super::lines::Using;
 use super::lock;
 use super::news::SOON;
 use crate::jsonrpc::{self, Kind, Message};
-use crate::protocol::errors;
 use crate::upstream::{Reply, UpstreamCall, UpstreamError};
 
 /// Bounds of the pause between two looks at a task, and what it is where the server names none.
@@ -20,7 +19,7 @@ const LONGEST: Duration = Duration::from_secs(5);
 const USUAL: Duration = Duration::from_secs(1);
 /// How long a server may take to make a task of a call.
 const CREATION: Duration = Duration::from_secs(60);
-/// Names of tools that are remembered; a longer list of such tools is learned by calling them.
+/// Names of tools that are remembered: more than that are not driven.
 const NAMES: usize = 1_000;
 
 /// How calls of one adapter are made.
@@ -40,7 +39,7 @@ pub(super) struct Way {
 pub(super) struct TaskTools(Mutex<BTreeSet<Box<str>>>);
 
 impl TaskTools {
-    /// Notes what a list or a refusal says of a tool.
+    /// Notes what a list says of a tool.
     pub(super) fn note(&self, name: &str, required: bool) {
         let mut names = lock(&self.0);
         if !required {
@@ -70,13 +69,9 @@ pub(super) async fn run(
     let Some((tools, name)) = tool.map(|(tools, name)| (tools, name.into_owned())) else {
         return connection.call(call).await;
     };
+    // By what the list says, and not by trying: a relay may give such an answer for what it ran.
     if !tools.require(&name) {
-        let reply = connection.call(call.clone()).await?;
-        // What is refused so has not run (2025-11-25, tasks).
-        if !is_error(&reply, errors::METHOD_NOT_FOUND) {
-            return Ok(reply);
-        }
-        tools.note(&name, true);
+        return connection.call(call).await;
     }
     as_task(exchange, call, using).await
 }

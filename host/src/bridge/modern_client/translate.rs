@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use super::capabilities::Capabilities;
 use crate::jsonrpc::{self, Document, Kind, Message};
-use crate::protocol::{errors, meta, methods, versions};
+use crate::protocol::{errors, meta, methods, rounds, versions};
 
 /// Reserved keys of `_meta` begin so.
 const RESERVED: &str = "io.modelcontextprotocol/";
@@ -50,7 +50,7 @@ impl Request {
 
     /// Whether a server may ask something before it answers this (2026-07-28, multi round-trip).
     pub(super) fn may_be_asked(&self) -> bool {
-        matches!(&*self.method, "tools/call" | "prompts/get" | "resources/read")
+        rounds::METHODS.contains(&&*self.method)
     }
 
     /// Whether it exists in the legacy era.

@@ -16,6 +16,7 @@ use super::{Run, Target};
 use crate::filter::chain::{self, States, Stored};
 use crate::filter::{CallView, Outcome, Question, QuestionView};
 use crate::jsonrpc::{self, Document, Kind, Message};
+use crate::protocol::rounds::{METHODS, without_answers};
 use crate::upstream::UpstreamError;
 
 /// How the user's silence is told to filters and servers.
@@ -59,7 +60,7 @@ pub(super) enum Next {
 impl Run<'_> {
     /// Takes out of a request what it brings for an earlier question.
     pub(super) async fn resume(&mut self) -> Result<(), Outcome> {
-        if !self.link.is_modern() || !rounds::METHODS.contains(&&*self.method) {
+        if !self.link.is_modern() || !METHODS.contains(&&*self.method) {
             return Ok(());
         }
         self.round.params = self.params();
@@ -86,8 +87,7 @@ impl Run<'_> {
             self.round.verbatim = true;
             return Ok(());
         }
-        let plain = rounds::without_round(&self.round.params, self.json_limits());
-        self.request = self.request.with_params(&plain);
+        self.request = without_answers(&self.request);
         // Answers to what nobody asked are no answers: filters have not seen the questions.
         if state.is_none() {
             return Ok(());
@@ -210,7 +210,7 @@ impl Run<'_> {
         view: &CallView,
         states: &States,
     ) -> Result<Next, Outcome> {
-        if !rounds::METHODS.contains(&&*self.method) {
+        if !METHODS.contains(&&*self.method) {
             return Err(rescue::malformed(&self.link.server, "a question where none may be"));
         }
         if self.round.verbatim || !self.seals().await? {
