@@ -7,9 +7,13 @@
 mod legacy_client;
 mod modern_client;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::upstream::{Hello, Lease, UpstreamError, Upstreams};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::jsonrpc::Message;
+use crate::upstream::{Hello, Lease, Reply, UpstreamError, Upstreams};
 
 /// A connection that speaks the era of the client that says [`Hello`], whatever the server speaks.
 ///
@@ -23,4 +27,21 @@ pub async fn connect(upstreams: &Arc<Upstreams>, hello: Hello) -> Result<Lease, 
         Err(UpstreamError::OtherEra { .. }) => modern_client::connect(upstreams, hello).await,
         connected => connected,
     }
+}
+
+/// An answer of the bridge's own; whoever asked puts the id in.
+fn made(message: Message) -> Reply {
+    Reply { message, head: None }
+}
+
+/// A name that nobody can guess; none if there is no randomness to be had.
+fn unguessable() -> Option<String> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).ok()?;
+    Some(URL_SAFE_NO_PAD.encode(bytes))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Every critical section leaves plain data, so a panic cannot leave one half-written.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -21,7 +21,7 @@ mod walk;
 pub use batch::{is_array, split};
 pub use document::{Document, EditError, JsonKind};
 pub use message::{Kind, Limits, ListItem, Message, Source, Violation};
-pub use pointer::get;
+pub use pointer::{get, pointer};
 pub use strings::{escape, unescape};
 
 #[cfg(test)]

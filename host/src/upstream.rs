@@ -281,7 +281,7 @@ pub struct Lease {
 
 impl Lease {
     /// A connection that belongs to one user, and stands for others that it holds itself.
-    pub(crate) fn alone(connection: Arc<dyn Connection>, transport: &'static str) -> Lease {
+    pub(crate) fn bridged(connection: Arc<dyn Connection>, transport: &'static str) -> Lease {
         Lease { connection, transport, hold: None }
     }
 

@@ -8,7 +8,7 @@ mod results;
 mod rounds;
 mod told;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -18,6 +18,7 @@ use changes::{Changes, News, Refused};
 use handshake::Client;
 use results::Definitions;
 
+use super::{lock, made, unguessable};
 use crate::jsonrpc::{self, Document, Limits, Message};
 use crate::protocol::rounds::without_answers;
 use crate::protocol::{errors, meta, methods};
@@ -48,7 +49,7 @@ pub(super) async fn connect(upstreams: &Arc<Upstreams>, hello: Hello) -> Result<
             Ok(lease) => {
                 let transport = lease.transport;
                 let adapter = LegacyClient::new(lease, news, &hello, upstreams.question_time());
-                return Ok(Lease::alone(Arc::new(adapter), transport));
+                return Ok(Lease::bridged(Arc::new(adapter), transport));
             }
         }
     }
@@ -262,11 +263,6 @@ fn is_of_neither(method: &str) -> bool {
         || method.starts_with("tasks/")
 }
 
-/// An answer of the bridge's own; whoever asked puts the id in.
-fn made(message: Message) -> Reply {
-    Reply { message, head: None }
-}
-
 fn done() -> Reply {
     made(Message::response(b"0", b"{}"))
 }
@@ -282,11 +278,6 @@ fn unknown_method(method: &str) -> Reply {
 /// What somebody wrote, for a sentence: bounded and without control characters.
 fn shown(text: &str) -> String {
     text.chars().take(200).collect::<String>().escape_debug().to_string()
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Every critical section writes one value, so a panic cannot leave one half-written.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

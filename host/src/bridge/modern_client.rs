@@ -10,13 +10,14 @@ mod tasks;
 mod translate;
 mod visits;
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::{lock, made, unguessable};
 use crate::jsonrpc::{self, Kind, Message};
 use crate::protocol::{errors, methods, versions};
 use crate::proxy::Wanted;
@@ -27,7 +28,7 @@ use crate::upstream::{
 
 use exchange::{Attended, Exchange};
 use lines::{Lines, NOTHING, Using};
-use parks::{Parked, Parks, Whose, unguessable};
+use parks::{Parked, Parks, Whose};
 use tasks::{TaskTools, Way};
 use translate::Request;
 use visits::Then;
@@ -55,7 +56,7 @@ struct Core {
 /// A connection that speaks the modern era to a server that does not.
 pub(super) async fn connect(upstreams: &Arc<Upstreams>, hello: Hello) -> Result<Lease, UpstreamError> {
     let (adapter, transport) = open(upstreams, hello).await?;
-    Ok(Lease::alone(Arc::new(adapter), transport))
+    Ok(Lease::bridged(Arc::new(adapter), transport))
 }
 
 /// Opens a first connection to the server, to learn what it is.
@@ -267,15 +268,6 @@ impl Core {
         }
         Reply { message: translate::answer(request, message, &self.initialized), head }
     }
-}
-
-fn made(message: Message) -> Reply {
-    Reply { message, head: None }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Every critical section leaves plain data, so a panic cannot leave one half-written.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

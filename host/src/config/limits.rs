@@ -89,7 +89,7 @@ pub struct Limits {
     pub parked_seconds: u64,
     /// Answered questions of the modern era that are remembered until they would have expired, so that
     /// none is answered twice (100,000); beyond it further answers are refused.
-    pub rounds: u32,
+    pub answered_rounds: u32,
     /// Items that Lockgate reads from one server's list to judge it (10,000).
     pub list_items: u32,
     /// Wall time of all filters of one phase together in milliseconds (2 s).
@@ -133,7 +133,7 @@ impl Default for Limits {
             bridged_connections: 16,
             parked_calls: 64,
             parked_seconds: 600,
-            rounds: 100_000,
+            answered_rounds: 100_000,
             list_items: 10_000,
             chain_ms: 2_000,
         }

@@ -20,6 +20,13 @@ pub fn get<'a>(json: &'a [u8], pointer: &str) -> Option<&'a [u8]> {
     json.get(node.span)
 }
 
+/// The pointer that leads through these members.
+pub fn pointer(tokens: &[&str]) -> String {
+    let mut pointer = String::new();
+    tokens.iter().for_each(|token| push_token(&mut pointer, token));
+    pointer
+}
+
 /// Splits a pointer; the error says what is wrong with it.
 pub(super) fn tokens(pointer: &str) -> Result<Tokens<'_>, String> {
     if pointer.is_empty() {

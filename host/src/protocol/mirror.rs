@@ -123,8 +123,7 @@ fn walk(schema: &Value, at: Option<String>, found: &mut Vec<Param>) -> Result<()
                 match (keyword.as_str(), value, &at) {
                     ("properties", Value::Object(properties), Some(at)) => {
                         for (name, schema) in properties {
-                            let step = name.replace('~', "~0").replace('/', "~1");
-                            walk(schema, Some(format!("{at}/{step}")), found)?;
+                            walk(schema, Some(format!("{at}{}", jsonrpc::pointer(&[name]))), found)?;
                         }
                     }
                     ("properties", Value::Object(properties), None) => {

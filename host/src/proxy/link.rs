@@ -102,7 +102,7 @@ pub struct Link {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Whose {
     pub(super) kind: ItemKind,
-    /// A digest of them.
+    /// A digest of them; empty where the connection is that of one client anyway.
     pub(super) capabilities: Bytes,
 }
 

@@ -59,17 +59,15 @@ impl Run<'_> {
     ) -> Result<Option<Arc<Definitions>>, Outcome> {
         let Some(list) = super::link::list_of(kind) else { return Ok(None) };
         let read = async || self.read_definitions(list).await;
-        let capabilities = self.capabilities();
-        // Their digest: a client may declare a lot, and it is kept for as long as the link.
-        let digest = ring::digest::digest(&ring::digest::SHA256, &capabilities);
-        let whose = Whose { kind, capabilities: Bytes::copy_from_slice(digest.as_ref()) };
+        let capabilities = if self.link.is_modern() {
+            // Their digest: a client may declare a lot, and it is kept for as long as the link.
+            let digest = ring::digest::digest(&ring::digest::SHA256, &self.caller.client.capabilities);
+            Bytes::copy_from_slice(digest.as_ref())
+        } else {
+            Bytes::new()
+        };
+        let whose = Whose { kind, capabilities };
         self.link.definitions(whose, self.snapshot.generation(), not_before, read).await.map(Some)
-    }
-
-    /// What the client can do, where it says so with every request: servers may have other tools for other
-    /// clients.
-    fn capabilities(&self) -> Bytes {
-        if self.link.is_modern() { self.caller.client.capabilities.clone() } else { Bytes::new() }
     }
 
     /// Reads all pages and passes them through the `catalog` filters.
@@ -84,8 +82,10 @@ impl Run<'_> {
         for _ in 0..limits.list_items.max(1) {
             let params = page_params(cursor.as_deref());
             let mut request = Message::request(b"0", list.method, Some(&params));
+            // Servers may have other tools for other clients.
             if self.link.is_modern() {
-                request = request.with_meta(meta::CLIENT_CAPABILITIES, Some(&self.capabilities()));
+                request =
+                    request.with_meta(meta::CLIENT_CAPABILITIES, Some(&self.caller.client.capabilities));
             }
             let reply = self.send(request, None, None).await?;
             if reply.message.kind() == Kind::Error {

@@ -145,7 +145,7 @@ impl Run<'_> {
 /// look at what the tool returns.
 pub(crate) fn without_tasks(request: &Message) -> Message {
     let Some(capabilities) = request.meta(meta::CLIENT_CAPABILITIES) else { return request.clone() };
-    let at = format!("/extensions/{}", TASKS.replace('/', "~1"));
+    let at = jsonrpc::pointer(&["extensions", TASKS]);
     if jsonrpc::get(capabilities, &at).is_none() {
         return request.clone();
     }

@@ -57,12 +57,16 @@ pub fn invalid_params(what: &str) -> Outcome {
 
 /// The answer for a `requestState` that does not open: nobody learns why.
 pub fn expired() -> Outcome {
-    failure(errors::INVALID_PARAMS, "Invalid or expired requestState; call again without it".into(), None)
+    failure(
+        errors::INVALID_PARAMS,
+        "Invalid or expired requestState; call again without it, and answer what is asked then".into(),
+        None,
+    )
 }
 
 /// The answer where a filter has to ask the user, and the client has no way to.
 pub fn cannot_ask(modern: bool) -> Outcome {
-    let text = "this call needs the user's word, and the client cannot ask for it (capability `elicitation`)";
+    let text = "this call needs the user's word, and the client cannot ask for it: use one with the capability `elicitation`";
     let data = Bytes::from_static(br#"{"requiredCapabilities":{"elicitation":{}},"reason":"cannot-ask"}"#);
     let code = if modern { errors::MISSING_CAPABILITY } else { errors::INTERNAL };
     failure(code, text.into(), Some(data))
@@ -70,7 +74,9 @@ pub fn cannot_ask(modern: bool) -> Outcome {
 
 /// The answer where filters or a server ask without end.
 pub fn too_many_rounds() -> Outcome {
-    reason("the user was asked too many times for one call".into(), "too-many-rounds")
+    let text = "the user was asked too many times for one call, and it was ended: call again; if it goes on like this, \
+                the server or a filter asks without end";
+    reason(text.into(), "too-many-rounds")
 }
 
 /// The answer when a limit of Lockgate's is reached. `key` is its configuration key.

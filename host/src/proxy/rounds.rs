@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -45,9 +47,9 @@ pub(super) struct Kept {
     /// Answers that the server has not got yet.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub(super) answers: BTreeMap<String, Box<RawValue>>,
-    /// What filters stored, each key and value as numbers: they are bytes.
+    /// What filters stored, in Base64.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
-    pub(super) stored: BTreeMap<String, BTreeMap<String, Vec<u8>>>,
+    pub(super) stored: BTreeMap<String, BTreeMap<String, String>>,
     /// The filter that asks, and how many questions, if it is one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(super) asking: Option<(String, usize)>,
@@ -65,7 +67,7 @@ pub(super) struct Asked {
 pub(super) enum Worthless {
     /// Forged, altered, foreign, expired, or used before: nobody is told which.
     Invalid,
-    /// As many as `limits.rounds` are remembered.
+    /// As many as `limits.answered_rounds` are remembered.
     Busy,
 }
 
@@ -109,21 +111,25 @@ impl Kept {
         if kept.until < now {
             return Err(Worthless::Invalid);
         }
-        let most = link.gateway.config().limits.rounds as usize;
+        let most = link.gateway.config().limits.answered_rounds as usize;
         link.gateway.spent().spend(kept.nonce, kept.until, now, most)?;
         Ok(kept)
     }
 
     pub(super) fn set_stored(&mut self, stored: Stored) {
-        let bytes = |state: BTreeMap<String, Bytes>| {
-            state.into_iter().map(|(key, value)| (key, value.to_vec())).collect()
+        let text = |state: BTreeMap<String, Bytes>| {
+            state.into_iter().map(|(key, value)| (key, STANDARD.encode(value))).collect()
         };
-        self.stored = stored.into_iter().map(|(filter, state)| (filter, bytes(state))).collect();
+        self.stored = stored.into_iter().map(|(filter, state)| (filter, text(state))).collect();
     }
 
     pub(super) fn take_stored(&mut self) -> Stored {
-        let bytes = |state: BTreeMap<String, Vec<u8>>| {
-            state.into_iter().map(|(key, value)| (key, Bytes::from(value))).collect()
+        // It was sealed here, so that it is Base64 for certain.
+        let bytes = |state: BTreeMap<String, String>| {
+            state
+                .into_iter()
+                .filter_map(|(key, text)| Some((key, STANDARD.decode(text).ok()?.into())))
+                .collect()
         };
         std::mem::take(&mut self.stored).into_iter().map(|(filter, state)| (filter, bytes(state))).collect()
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::jsonrpc::Message;
+use crate::jsonrpc::{self, Message};
 
 /// Kinds of changes, and resources and tasks by name. Kinds that are not known here are left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -46,6 +46,24 @@ impl Wanted {
     /// Nothing.
     pub fn is_empty(&self) -> bool {
         *self == Wanted::default()
+    }
+
+    /// What a server offers of this by what it said of itself (an `InitializeResult` or `DiscoverResult`).
+    /// Tasks are no matter of capabilities there.
+    pub fn offered(self, said: &[u8]) -> Wanted {
+        let offers = |at: &str| jsonrpc::get(said, at) == Some(b"true");
+        Wanted {
+            tools: self.tools && offers("/capabilities/tools/listChanged"),
+            prompts: self.prompts && offers("/capabilities/prompts/listChanged"),
+            resources: self.resources && offers("/capabilities/resources/listChanged"),
+            uris: if offers("/capabilities/resources/subscribe") { self.uris } else { BTreeSet::new() },
+            tasks: self.tasks,
+        }
+    }
+
+    /// The changes of all lists.
+    pub fn lists() -> Wanted {
+        Wanted { tools: true, prompts: true, resources: true, ..Wanted::default() }
     }
 
     /// What either wants.

@@ -243,14 +243,7 @@ impl Connection for Modern {
 
     fn subscribe(&self, wanted: Wanted) -> BoxFuture<'_, Result<Subscription, UpstreamError>> {
         // Who is asked for what it does not offer may refuse all of it.
-        let offers = |at: &str| jsonrpc::get(&self.discovery.result, at) == Some(b"true");
-        let offered = Wanted {
-            tools: wanted.tools && offers("/capabilities/tools/listChanged"),
-            prompts: wanted.prompts && offers("/capabilities/prompts/listChanged"),
-            resources: wanted.resources && offers("/capabilities/resources/listChanged"),
-            uris: if offers("/capabilities/resources/subscribe") { wanted.uris } else { Default::default() },
-            tasks: wanted.tasks,
-        };
+        let offered = wanted.offered(&self.discovery.result);
         Box::pin(self.subscriptions.subscribe(offered))
     }
 

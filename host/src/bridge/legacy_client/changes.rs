@@ -109,14 +109,9 @@ struct Held {
 
 impl Changes {
     pub(super) fn new(modern: Arc<dyn Connection>, news: Arc<News>) -> Changes {
-        let offers = |at: &str| jsonrpc::get(&modern.handshake().result, at) == Some(b"true");
-        let lists = Wanted {
-            tools: offers("/capabilities/tools/listChanged"),
-            prompts: offers("/capabilities/prompts/listChanged"),
-            resources: offers("/capabilities/resources/listChanged"),
-            ..Wanted::default()
-        };
-        let resources = offers("/capabilities/resources/subscribe");
+        let said = &modern.handshake().result;
+        let lists = Wanted::lists().offered(said);
+        let resources = jsonrpc::get(said, "/capabilities/resources/subscribe") == Some(b"true");
         Changes { modern, news, lists, resources, held: tokio::sync::Mutex::default() }
     }
 

@@ -74,7 +74,7 @@ pub(super) fn initialized(server: &str, version: &'static str, discovered: &Byte
         // Removing makes nothing larger, so no limit is in its way.
         let _ = capabilities.remove(gone);
     }
-    let named = object(&format!("/_meta/{}", meta::SERVER_INFO.replace('/', "~1")));
+    let named = object(&jsonrpc::pointer(&["_meta", meta::SERVER_INFO]));
     let info = named.or_else(|| object("/serverInfo")).map_or_else(
         // It has to have a name and a version (2025-11-25, lifecycle); here it need not say them.
         || serde_json::json!({ "name": server, "version": "unknown" }).to_string().into_bytes(),

@@ -7,7 +7,7 @@ use futures_util::future::try_join_all;
 use serde_json::Value;
 
 use super::handshake::Client;
-use super::shown;
+use super::{shown, unguessable};
 use crate::jsonrpc::{self, Document, Kind, Limits, Message};
 use crate::protocol::{meta, methods, versions};
 use crate::proxy::Downlink;
@@ -81,7 +81,7 @@ impl Questions {
 
 /// The request that one question becomes.
 fn question(requests: &mut Document, key: String, client: &Client) -> Result<Question, String> {
-    let at = format!("/{}", key.replace('~', "~0").replace('/', "~1"));
+    let at = jsonrpc::pointer(&[&key]);
     let raw = requests.get(&at).ok().flatten().unwrap_or_default();
     let method = jsonrpc::get(&raw, "/method").and_then(jsonrpc::unescape).unwrap_or_default().into_owned();
     if !methods::QUESTIONS.contains(&&*method) {
@@ -115,7 +115,8 @@ fn elicitation(request: Message, params: &Value, client: &Client) -> Result<Mess
     match params.get("mode").and_then(Value::as_str) {
         Some("url") => {
             // Clients want one, and name the elicitation by it (2025-11-25, elicitation).
-            let id = minted().ok_or("no elicitation could be named: the system gives no random numbers")?;
+            let id =
+                unguessable().ok_or("no elicitation could be named: the system gives no random numbers")?;
             Ok(request.with_param("elicitationId", format!("\"{id}\"").as_bytes()))
         }
         // Before there was another mode this one had no name.
@@ -127,12 +128,6 @@ fn elicitation(request: Message, params: &Value, client: &Client) -> Result<Mess
         }
         _ => Ok(request),
     }
-}
-
-/// A name that nobody can guess. None if the system has no randomness.
-fn minted() -> Option<String> {
-    let halves = (getrandom::u64().ok()?, getrandom::u64().ok()?);
-    Some(format!("{:016x}{:016x}", halves.0, halves.1))
 }
 
 /// What a client says in an error, in one bounded line.

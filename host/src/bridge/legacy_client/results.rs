@@ -92,7 +92,7 @@ fn result(server: &str, method: &str, answer: Message, over_http: bool) -> Messa
 /// A result that does not say who made it: every modern one does, and a legacy client knows.
 fn without_sender(answer: Message) -> Message {
     let Some(raw) = answer.result_member("_meta") else { return answer };
-    let at = format!("/{}", meta::SERVER_INFO.replace('/', "~1"));
+    let at = jsonrpc::pointer(&[meta::SERVER_INFO]);
     if jsonrpc::get(raw, &at).is_none() {
         return answer;
     }

@@ -13,8 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::capabilities::Capabilities;
 use super::lines::Using;
-use super::parks::{Parked, Parks, Place, Whose, unguessable};
+use super::parks::{Parked, Parks, Place, Whose};
 use super::translate::{Request, answer_to, input_required, question_params};
+use super::unguessable;
 use super::{lock, tasks};
 use crate::jsonrpc::Message;
 use crate::protocol::{errors, methods};

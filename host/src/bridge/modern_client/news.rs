@@ -126,14 +126,8 @@ impl Lines {
         wanted: Wanted,
         initialized: &[u8],
     ) -> Result<Subscription, UpstreamError> {
-        let offers = |at: &str| jsonrpc::get(initialized, at) == Some(b"true");
-        let mut honoured = Wanted {
-            tools: wanted.tools && offers("/capabilities/tools/listChanged"),
-            prompts: wanted.prompts && offers("/capabilities/prompts/listChanged"),
-            resources: wanted.resources && offers("/capabilities/resources/listChanged"),
-            uris: if offers("/capabilities/resources/subscribe") { wanted.uris } else { BTreeSet::new() },
-            tasks: BTreeSet::new(),
-        };
+        // Of tasks that a modern client could name there are none.
+        let mut honoured = Wanted { tasks: BTreeSet::new(), ..wanted }.offered(initialized);
         // Before anything is said: what is lost from now on ends this one.
         let ended = lock(&self.wishes.current).clone();
         let number = self.wishes.next.fetch_add(1, Ordering::Relaxed);

@@ -3,8 +3,6 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
@@ -155,13 +153,6 @@ impl Parks {
     pub(super) fn len(&self) -> usize {
         lock(&self.all).len()
     }
-}
-
-/// A name that nobody can guess; none if there is no randomness to be had.
-pub(super) fn unguessable() -> Option<String> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).ok()?;
-    Some(URL_SAFE_NO_PAD.encode(bytes))
 }
 
 #[cfg(test)]

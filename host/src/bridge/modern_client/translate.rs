@@ -72,8 +72,7 @@ fn without_modern(message: &Message) -> Message {
     let mut params = Document::new(params, Default::default());
     let keys = params.keys("/_meta").unwrap_or_default();
     let own = keys.iter().filter(|key| key.starts_with(RESERVED));
-    let own: Vec<String> =
-        own.map(|key| format!("/_meta/{}", key.replace('~', "~0").replace('/', "~1"))).collect();
+    let own: Vec<String> = own.map(|key| jsonrpc::pointer(&["_meta", key])).collect();
     let members = ["/inputResponses", "/requestState", "/task"].map(str::to_owned);
     for at in members.iter().chain(&own) {
         // It fails for what is no pointer only.
@@ -113,7 +112,7 @@ fn with_server_info(message: Message, initialized: &[u8]) -> Message {
     };
     let meta = message.result_member("_meta").filter(|raw| raw.starts_with(b"{")).unwrap_or(b"{}");
     let mut meta = Document::new(Bytes::copy_from_slice(meta), Default::default());
-    let at = format!("/{}", meta::SERVER_INFO.replace('/', "~1"));
+    let at = jsonrpc::pointer(&[meta::SERVER_INFO]);
     match meta.set(&at, info) {
         Ok(()) => message.with_result_member("_meta", Some(meta.bytes())),
         Err(_) => message,

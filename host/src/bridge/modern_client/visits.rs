@@ -8,8 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::parks::{Parked, Parks, Place, Whose, unguessable};
+use super::parks::{Parked, Parks, Place, Whose};
 use super::translate::{Request, answer_to, input_required, pages};
+use super::unguessable;
 use crate::jsonrpc::{self, Message};
 use crate::protocol::errors;
 

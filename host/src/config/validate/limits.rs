@@ -39,7 +39,7 @@ pub(super) fn check(check: &mut Check<'_>) {
         ("children", l.children == 0),
         ("bridged_connections", l.bridged_connections == 0),
         ("parked_seconds", l.parked_seconds == 0),
-        ("rounds", l.rounds == 0),
+        ("answered_rounds", l.answered_rounds == 0),
         ("list_items", l.list_items == 0),
         ("chain_ms", l.chain_ms == 0),
     ];

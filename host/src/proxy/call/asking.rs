@@ -94,7 +94,7 @@ impl Run<'_> {
         }
         let mut kept = opened.map_err(|worthless| match worthless {
             Worthless::Invalid => rescue::expired(),
-            Worthless::Busy => rescue::limited("limits.rounds"),
+            Worthless::Busy => rescue::limited("limits.answered_rounds"),
         })?;
         let round = &mut self.round;
         round.number = kept.round;
@@ -231,7 +231,7 @@ impl Run<'_> {
             return Err(rescue::too_many_rounds());
         }
         for key in &keys {
-            let at = format!("/inputRequests/{}", key.replace('~', "~0").replace('/', "~1"));
+            let at = jsonrpc::pointer(&["inputRequests", key]);
             let method = result.text(&format!("{at}/method")).ok().flatten();
             let method = method.ok_or_else(|| malformed("a question without a method"))?;
             let row = self.chain.row(&method);
