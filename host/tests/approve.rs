@@ -41,7 +41,7 @@ fn answers_a_modern_client(gate: &Gate) {
     let arguments = json!({ "a": 1 });
     for (action, runs) in [("accept", true), ("decline", false), ("cancel", false)] {
         let before = calls(gate);
-        let mut client = Modern::new(gate.address, "fx");
+        let client = Modern::new(gate.address, "fx");
         let asked = client.call("echo", arguments.clone());
         let question = &asked.result()["inputRequests"]["lockgate-0"];
         assert_eq!(question["method"], "elicitation/create", "{asked:?}");
@@ -57,7 +57,7 @@ fn answers_a_modern_client(gate: &Gate) {
         assert_eq!(other.error()["code"], -32602, "and for its own arguments");
         assert_eq!(calls(gate) - before, usize::from(runs), "{action}");
     }
-    let mut unable = Modern::new(gate.address, "fx").able_to(json!({}));
+    let unable = Modern::new(gate.address, "fx").able_to(json!({}));
     let before = calls(gate);
     let refused = unable.call("echo", json!({}));
     assert_eq!((refused.status, &refused.error()["code"]), (400, &json!(-32021)), "{refused:?}");
@@ -87,7 +87,7 @@ fn a_legacy_client_of_a_modern_server_is_asked() {
 #[test]
 fn one_yes_holds_for_the_servers_own_rounds_as_well() {
     let gate = gate(&["--modern"]);
-    let mut client = Modern::new(gate.address, "fx");
+    let client = Modern::new(gate.address, "fx");
     let arguments = json!({ "text": "who" });
     let asked = client.call("ask_elicitation", arguments.clone());
     assert!(asked.result()["inputRequests"].get("lockgate-0").is_some(), "{asked:?}");
@@ -101,7 +101,7 @@ fn one_yes_holds_for_the_servers_own_rounds_as_well() {
 #[test]
 fn a_tool_that_says_it_only_reads_is_called_without_a_word() {
     let gate = Setup::fixture(&["--modern"]).with_filter(json!({ "plugin": "approve" })).start();
-    let mut client = Modern::new(gate.address, "fx");
+    let client = Modern::new(gate.address, "fx");
     assert_ne!(client.call("echo", json!({})).result()["resultType"], "input_required");
     assert_eq!(client.call("delete_note", json!({})).result()["resultType"], "input_required");
 }

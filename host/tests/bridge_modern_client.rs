@@ -2,18 +2,16 @@
 //! server asks in the middle of a call is a result that asks.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
 
-#[path = "modern_client/client.rs"]
-mod client;
 #[path = "support/support.rs"]
 mod support;
 
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use client::{Answer, Modern};
 use serde_json::{Value, json};
 use support::child::Watched;
-use support::{Gate, Setup};
+use support::processes::until;
+use support::{Answer, Gate, Modern, Setup};
 
 const LEGACY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/modern_client/legacy.py");
 
@@ -53,7 +51,7 @@ impl Bed {
     }
 
     fn client(&self, capabilities: Value) -> Modern {
-        Modern::new(self.gate.address, "s", capabilities)
+        Modern::new(self.gate.address, "s").able_to(capabilities)
     }
 
     /// What arrived at the server, of one method.
@@ -63,14 +61,12 @@ impl Bed {
 
     /// Waits until something arrived.
     fn waits_for(&self, what: impl Fn(&Value) -> bool) -> Value {
-        let end = std::time::Instant::now() + support::PATIENCE;
-        loop {
-            if let Some(found) = self.gate.arrived("s").into_iter().find(&what) {
-                return found;
-            }
-            assert!(std::time::Instant::now() < end, "it did not arrive: {:?}", self.gate.arrived("s"));
-            std::thread::yield_now();
-        }
+        let mut found = None;
+        until("it arrives", support::PATIENCE, || {
+            found = self.gate.arrived("s").into_iter().find(&what);
+            found.is_some()
+        });
+        found.unwrap()
     }
 }
 
@@ -358,7 +354,7 @@ fn calls_one_after_the_other_see_one_process_and_one_that_is_given_up_costs_it()
 #[test]
 fn log_messages_come_from_the_level_that_was_asked_for() {
     let gate = Setup::fixture(&[]).start();
-    let client = Modern::new(gate.address, "fx", json!({ "roots": {} }));
+    let client = Modern::new(gate.address, "fx").able_to(json!({ "roots": {} }));
     let logged = |level: Option<&str>, said: &str| {
         let asks = level
             .map_or(client.clone(), |level| client.with("io.modelcontextprotocol/logLevel", json!(level)));
@@ -375,7 +371,7 @@ fn log_messages_come_from_the_level_that_was_asked_for() {
 #[test]
 fn changes_are_heard_by_those_who_listen() {
     let gate = Setup::fixture(&[]).start();
-    let client = Modern::new(gate.address, "fx", json!({ "elicitation": {} }));
+    let client = Modern::new(gate.address, "fx").able_to(json!({ "elicitation": {} }));
     let wanted =
         json!({ "toolsListChanged": true, "resourceSubscriptions": ["fixture://open/1", "fixture://none"] });
     let mut listening = client.open("subscriptions/listen", json!({ "notifications": wanted }));

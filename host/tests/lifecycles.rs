@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
-use support::processes::{children_of, soak};
+use support::processes::{children_of, soak, until};
 use support::{Client, Gate, Http, Setup};
 
 /// As many as are promised, or as a test of every day can afford.
@@ -67,11 +67,7 @@ fn abandon(gate: &Gate, sessions: usize) {
 
 /// Waits until no session is left: they share one child, and it lives for as long as any of them.
 fn all_gone(gate: &mut Gate, within: Duration) {
-    let end = Instant::now() + within;
-    while children(gate) > 0 {
-        assert!(Instant::now() < end, "sessions are left after {within:?}");
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    until("no session is left", within, || children(gate) == 0);
 }
 
 /// Waits until it has no more memory than that; fails with what it has.
@@ -83,7 +79,7 @@ fn shrinks_to(gate: &mut Gate, most: u64, within: Duration, what: &str) {
             return;
         }
         assert!(Instant::now() < end, "{what}: {now} KiB after {within:?}, and {most} KiB would do");
-        std::thread::sleep(Duration::from_millis(100));
+        std::thread::yield_now();
     }
 }
 
@@ -210,11 +206,9 @@ fn slow_readers_cost_a_bounded_amount_and_nobody_else() {
         assert_eq!(answer.result()["structuredContent"]["call"], call);
     }
     // Nobody reads, and still their calls end: one line of the log for each.
-    let end = Instant::now() + Duration::from_secs(120);
-    while gate.stderr().lines().filter(|line| line.contains("name=progress")).count() < 20 {
-        assert!(Instant::now() < end, "calls of slow readers do not end:\n{}", gate.stderr());
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    until("calls of slow readers end", Duration::from_secs(120), || {
+        gate.stderr().lines().filter(|line| line.contains("name=progress")).count() >= 20
+    });
     let after = peak_kib(&mut gate);
     drop(unread);
     // A buffer and a window of 1 MiB for each, and what an allocator takes for it.

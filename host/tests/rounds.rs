@@ -12,10 +12,6 @@ fn hash(key: &str) -> String {
     hex::encode(sha2::Sha256::digest(key))
 }
 
-fn error_code(answer: &support::Answer) -> i64 {
-    answer.message["error"]["code"].as_i64().unwrap_or_else(|| panic!("{answer:?}"))
-}
-
 fn accept(name: &str) -> impl Fn(&str, &Value) -> Value {
     let content = json!({ "action": "accept", "content": { "name": name } });
     move |_, _| content.clone()
@@ -29,7 +25,7 @@ fn calls(gate: &Gate, tool: &str) -> usize {
 #[test]
 fn where_no_filter_looks_a_modern_servers_state_passes_as_it_is() {
     let gate = Setup::fixture(&["--modern"]).start();
-    let mut client = Modern::new(gate.address, "fx");
+    let client = Modern::new(gate.address, "fx");
     let asked = client.call("ask_elicitation", json!({ "text": "who" }));
     assert_eq!(asked.result()["requestState"], "asked \u{e9} / once");
     let answer = client.again("ask_elicitation", json!({ "text": "who" }), &asked, accept("Ada"));
@@ -39,7 +35,7 @@ fn where_no_filter_looks_a_modern_servers_state_passes_as_it_is() {
 #[test]
 fn a_filter_sees_questions_and_answers_of_a_modern_server() {
     let gate = Setup::fixture(&["--modern"]).with_filter(json!({ "plugin": "usher" })).start();
-    let mut client = Modern::new(gate.address, "fx");
+    let client = Modern::new(gate.address, "fx");
     let arguments = json!({ "text": "who" });
     let asked = client.call("ask_elicitation", arguments.clone());
     assert_eq!(asked.result()["inputRequests"]["q"]["params"]["message"], "edited", "{asked:?}");
@@ -51,7 +47,7 @@ fn a_filter_sees_questions_and_answers_of_a_modern_server() {
 #[test]
 fn a_filter_answers_in_the_clients_place_and_the_client_is_not_asked() {
     let gate = Setup::fixture(&["--modern"]).with_filter(json!({ "plugin": "usher" })).start();
-    let mut client = Modern::new(gate.address, "fx");
+    let client = Modern::new(gate.address, "fx");
     let answer = client.call("ask_elicitation", json!({ "text": "answer" }));
     assert!(answer.text().contains(r#""name":"usher""#), "{answer:?}");
     assert_eq!(calls(&gate, "ask_elicitation"), 2, "the server got its answer in a round of its own");
@@ -75,13 +71,13 @@ fn only_its_own_executes(flags: &[&str], calls_of_a_round: usize) {
         .start();
     let client =
         |key: &str| Modern::new(gate.address, "fx").with_header("authorization", &format!("Bearer {key}"));
-    let (mut ada, mut bob) = (client("ada's"), client("bob's"));
+    let (ada, bob) = (client("ada's"), client("bob's"));
     let arguments = json!({ "text": "who" });
     let asked = ada.call("ask_elicitation", arguments.clone());
     let state = asked.result()["requestState"].as_str().unwrap().to_owned();
     let key = asked.result()["inputRequests"].as_object().unwrap().keys().next().unwrap().clone();
     let before = calls(&gate, "ask_elicitation");
-    let again = |client: &mut Modern, state: Value, arguments: Value| {
+    let again = |client: &Modern, state: Value, arguments: Value| {
         client.request(
             "tools/call",
             json!({ "name": "ask_elicitation", "arguments": arguments,
@@ -92,7 +88,7 @@ fn only_its_own_executes(flags: &[&str], calls_of_a_round: usize) {
         let mut altered = state.clone().into_bytes();
         altered[at] = if altered[at] == b'A' { b'B' } else { b'A' };
         let altered = String::from_utf8(altered).unwrap();
-        assert_eq!(error_code(&again(&mut ada, json!(altered), arguments.clone())), -32602, "at {at}");
+        assert_eq!(again(&ada, json!(altered), arguments.clone()).code(), -32602, "at {at}");
     }
     for (what, state) in [
         ("cut", json!(&state[..state.len() - 1])),
@@ -100,20 +96,20 @@ fn only_its_own_executes(flags: &[&str], calls_of_a_round: usize) {
         ("empty", json!("")),
         ("no text", json!(1)),
     ] {
-        assert_eq!(error_code(&again(&mut ada, state, arguments.clone())), -32602, "{what}");
+        assert_eq!(again(&ada, state, arguments.clone()).code(), -32602, "{what}");
     }
-    assert_eq!(error_code(&again(&mut bob, json!(state), arguments.clone())), -32602, "foreign");
-    assert_eq!(error_code(&again(&mut ada, json!(state), json!({ "text": "other" }))), -32602);
+    assert_eq!(again(&bob, json!(state), arguments.clone()).code(), -32602, "foreign");
+    assert_eq!(again(&ada, json!(state), json!({ "text": "other" })).code(), -32602);
     assert_eq!(calls(&gate, "ask_elicitation"), before, "nothing of it reached the server");
-    assert!(again(&mut ada, json!(state), arguments.clone()).text().contains("accept"));
-    assert_eq!(error_code(&again(&mut ada, json!(state), arguments)), -32602, "used");
+    assert!(again(&ada, json!(state), arguments.clone()).text().contains("accept"));
+    assert_eq!(again(&ada, json!(state), arguments).code(), -32602, "used");
     assert_eq!(calls(&gate, "ask_elicitation"), before + calls_of_a_round);
 }
 
 #[test]
 fn answers_to_what_nobody_asked_are_left_out() {
     let gate = Setup::fixture(&["--modern"]).with_filter(json!({ "plugin": "usher" })).start();
-    let mut client = Modern::new(gate.address, "fx");
+    let client = Modern::new(gate.address, "fx");
     let params = json!({ "name": "ask_elicitation", "arguments": { "text": "who" },
         "inputResponses": { "q": { "action": "accept", "content": { "name": "smuggled" } } } });
     let answer = client.request("tools/call", params);
@@ -132,7 +128,7 @@ fn expires(flags: &[&str]) {
         .with_limit("parked_seconds", 1)
         .with_filter(json!({ "plugin": "usher" }))
         .start();
-    let mut client = Modern::new(gate.address, "fx");
+    let client = Modern::new(gate.address, "fx");
     let arguments = json!({ "text": "who" });
     let asked = client.call("ask_elicitation", arguments.clone());
     // The clock of the seal is the wall's, and counts whole seconds.
@@ -141,7 +137,7 @@ fn expires(flags: &[&str]) {
         client.request("server/discover", json!({}));
     }
     let late = client.again("ask_elicitation", arguments, &asked, accept("Ada"));
-    assert_eq!(error_code(&late), -32602, "{late:?}");
+    assert_eq!(late.code(), -32602, "{late:?}");
     assert_eq!(calls(&gate, "ask_elicitation"), 1);
 }
 
@@ -158,7 +154,6 @@ fn two_users_who_are_asked_at_once_never_get_each_others_answers() {
             for user in ["ada", "bob"] {
                 let client =
                     Modern::new(gate.address, "fx").with_header("authorization", &format!("Bearer {user}'s"));
-                let mut client = client;
                 scope.spawn(move || {
                     for round in 0..250 {
                         let canary = format!("{user}-{round}");
@@ -181,7 +176,7 @@ fn an_input_filter_for_other_questions_lets_answers_pass() {
     for flags in [&["--modern"][..], &[]] {
         let filter = json!({ "plugin": "usher", "match": { "methods": ["sampling/createMessage"] } });
         let gate = Setup::fixture(flags).with_filter(filter).start();
-        let mut client = Modern::new(gate.address, "fx");
+        let client = Modern::new(gate.address, "fx");
         let arguments = json!({ "text": "who" });
         let asked = client.call("ask_elicitation", arguments.clone());
         let answer = client.again("ask_elicitation", arguments, &asked, accept("Ada"));
@@ -194,13 +189,15 @@ fn an_input_filter_for_other_questions_lets_answers_pass() {
 fn a_yes_to_one_call_is_none_to_another_with_numbers_that_no_float_holds() {
     let config = json!({ "tools": ["*"], "destructive": false });
     let gate = Setup::fixture(&[]).with_filter(json!({ "plugin": "approve", "config": config })).start();
-    let mut client = Modern::new(gate.address, "fx");
-    let with = |number: &str| -> Value {
-        // Not through a float: the text is what is sent.
-        serde_json::from_str(&format!(r#"{{"n":{number}}}"#)).unwrap()
-    };
-    let asked = client.call("echo", with("123456789012345678"));
-    let other =
-        client.again("echo", with("123456789012345679"), &asked, |_, _| json!({ "action": "accept" }));
-    assert_eq!(error_code(&other), -32602, "{other:?}");
+    let client = |number: &str| Modern::new(gate.address, "fx").spelling("\"@\"", number);
+    let arguments = json!({ "n": "@" });
+    let yes = |_: &str, _: &Value| json!({ "action": "accept" });
+    let asked = client("1e999").call("echo", arguments.clone());
+    for (what, number, tool) in [("another tool", "1e999", "tool_error"), ("another number", "1e998", "echo")]
+    {
+        let other = client(number).again(tool, arguments.clone(), &asked, yes);
+        assert_eq!(other.code(), -32602, "{what}: {other:?}");
+    }
+    let same = client("1e999").again("echo", arguments, &asked, yes);
+    assert!(same.message.get("result").is_some(), "{same:?}");
 }

@@ -175,8 +175,8 @@ fn lists_that_come_in_pages_are_complete() {
 fn a_filter_knows_the_tools_that_a_client_of_these_capabilities_has() {
     let filter = json!({ "plugin": "tool-filter", "config": { "deny": ["nothing"] } });
     let gate = over_stdio().with_filter(filter).start();
-    let mut asked = Modern::new(gate.address, "everything");
-    let mut mute = asked.clone().able_to(json!({}));
+    let asked = Modern::new(gate.address, "everything");
+    let mute = asked.clone().able_to(json!({}));
     let tool = "trigger-sampling-request";
     for _ in 0..2 {
         let arguments = json!({ "prompt": "say", "maxTokens": 5 });
