@@ -184,7 +184,8 @@ fn an_input_filter_for_other_questions_lets_answers_pass() {
     }
 }
 
-/// The arguments are compared as they are written, whatever a float makes of them.
+/// The arguments are compared as they are written, whatever a float makes of them: of the first
+/// pair it can hold neither, of the second it makes one and the same.
 #[test]
 fn a_yes_to_one_call_is_none_to_another_with_numbers_that_no_float_holds() {
     let config = json!({ "tools": ["*"], "destructive": false });
@@ -192,12 +193,17 @@ fn a_yes_to_one_call_is_none_to_another_with_numbers_that_no_float_holds() {
     let client = |number: &str| Modern::new(gate.address, "fx").spelling("\"@\"", number);
     let arguments = json!({ "n": "@" });
     let yes = |_: &str, _: &Value| json!({ "action": "accept" });
-    let asked = client("1e999").call("echo", arguments.clone());
-    for (what, number, tool) in [("another tool", "1e999", "tool_error"), ("another number", "1e998", "echo")]
-    {
-        let other = client(number).again(tool, arguments.clone(), &asked, yes);
-        assert_eq!(other.code(), -32602, "{what}: {other:?}");
+    for (number, near) in [("1e999", "1e998"), ("0.1", "0.10000000000000000001")] {
+        let asked = client(number).call("echo", arguments.clone());
+        for (what, number, tool) in [("another tool", number, "tool_error"), ("another number", near, "echo")]
+        {
+            let other = client(number).again(tool, arguments.clone(), &asked, yes);
+            assert_eq!(other.code(), -32602, "{what}: {other:?}");
+        }
+        // The fixture, as most servers, cannot read the first number at all.
+        if number == "0.1" {
+            let same = client(number).again("echo", arguments.clone(), &asked, yes);
+            assert!(same.message.get("result").is_some(), "{same:?}");
+        }
     }
-    let same = client("1e999").again("echo", arguments, &asked, yes);
-    assert!(same.message.get("result").is_some(), "{same:?}");
 }
