@@ -87,6 +87,9 @@ pub struct Limits {
     /// How long such a call waits for each answer, and how long a `requestState` of Lockgate's is good
     /// (10 min): the user is deciding.
     pub parked_seconds: u64,
+    /// How long a task lasts that Lockgate keeps for a client of the other era than its server's (1 h):
+    /// to its end, and until its result was fetched. Each has a place among `parked_calls`.
+    pub task_seconds: u64,
     /// Answered questions of the modern era that are remembered until they would have expired, so that
     /// none is answered twice (100,000); beyond it further answers are refused.
     pub answered_rounds: u32,
@@ -133,6 +136,7 @@ impl Default for Limits {
             bridged_connections: 16,
             parked_calls: 64,
             parked_seconds: 600,
+            task_seconds: 3600,
             answered_rounds: 100_000,
             list_items: 10_000,
             chain_ms: 2_000,

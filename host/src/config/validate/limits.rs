@@ -39,6 +39,7 @@ pub(super) fn check(check: &mut Check<'_>) {
         ("children", l.children == 0),
         ("bridged_connections", l.bridged_connections == 0),
         ("parked_seconds", l.parked_seconds == 0),
+        ("task_seconds", l.task_seconds == 0),
         ("answered_rounds", l.answered_rounds == 0),
         ("list_items", l.list_items == 0),
         ("chain_ms", l.chain_ms == 0),
@@ -57,6 +58,7 @@ pub(super) fn check(check: &mut Check<'_>) {
         ("ping_seconds", l.ping_seconds),
         ("drain_seconds", l.drain_seconds),
         ("parked_seconds", l.parked_seconds),
+        ("task_seconds", l.task_seconds),
     ] {
         if seconds > MAX_SECONDS {
             let message = format!("`limits.{name}`: {seconds} is too long");
