@@ -11,6 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 
 use crate::jsonrpc::Message;
 use crate::upstream::{Hello, Lease, Reply, UpstreamError, Upstreams};
@@ -39,6 +41,14 @@ fn unguessable() -> Option<String> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).ok()?;
     Some(URL_SAFE_NO_PAD.encode(bytes))
+}
+
+/// Now, as the protocol writes it (RFC 3339), and the log.
+fn timestamp() -> String {
+    let mut now = String::new();
+    // Nothing in it can fail: the text grows as it must.
+    let _ = SystemTime.format_time(&mut Writer::new(&mut now));
+    now
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

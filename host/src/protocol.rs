@@ -5,6 +5,7 @@ pub mod headers;
 pub mod methods;
 pub mod mirror;
 pub mod rounds;
+pub mod tasks;
 pub mod versions;
 
 /// Keys of `_meta` that the protocol reserves.
@@ -21,6 +22,8 @@ pub mod meta {
     pub const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
     /// The `subscriptions/listen` that a notification belongs to: the id of that request.
     pub const SUBSCRIPTION_ID: &str = "io.modelcontextprotocol/subscriptionId";
+    /// The task of 2025-11-25 that a message belongs to.
+    pub const RELATED_TASK: &str = "io.modelcontextprotocol/related-task";
     /// Names a request in its progress notifications; both eras.
     pub const PROGRESS_TOKEN: &str = "progressToken";
 }

@@ -18,6 +18,8 @@ mod exposed;
 mod questions;
 #[path = "support/support.rs"]
 mod support;
+#[path = "bridge_legacy_client/tasks.rs"]
+mod tasks;
 #[path = "bridge_legacy_client/verdicts.rs"]
 mod verdicts;
 

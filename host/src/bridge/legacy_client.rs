@@ -1,11 +1,13 @@
 //! A server of the modern era, as a client of the legacy one sees it: with a handshake, a session that
 //! remembers things, and questions that are asked.
 
+mod calls;
 mod changes;
 mod handshake;
 mod questions;
 mod results;
 mod rounds;
+mod tasks;
 mod told;
 
 use std::sync::{Arc, Mutex};
@@ -14,14 +16,17 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
+use calls::Way;
 use changes::{Changes, News, Refused};
 use handshake::Client;
 use results::Definitions;
+use tasks::Kept;
 
-use super::{lock, made, unguessable};
-use crate::jsonrpc::{self, Document, Limits, Message};
+use super::{lock, made, timestamp, unguessable};
+use crate::jsonrpc::{self, Message};
 use crate::protocol::rounds::without_answers;
-use crate::protocol::{errors, meta, methods};
+use crate::protocol::tasks::not_as_a_task;
+use crate::protocol::{errors, meta, methods, versions};
 use crate::proxy::Wanted;
 use crate::upstream::{
     Connection, Handshake, Hello, Lease, Outgoing, Reply, Subscription, UpstreamCall, UpstreamError,
@@ -48,7 +53,7 @@ pub(super) async fn connect(upstreams: &Arc<Upstreams>, hello: Hello) -> Result<
             Err(error) => return Err(error),
             Ok(lease) => {
                 let transport = lease.transport;
-                let adapter = LegacyClient::new(lease, news, &hello, upstreams.question_time());
+                let adapter = LegacyClient::new(lease, news, &hello, upstreams)?;
                 return Ok(Lease::bridged(Arc::new(adapter), transport));
             }
         }
@@ -57,63 +62,71 @@ pub(super) async fn connect(upstreams: &Arc<Upstreams>, hello: Hello) -> Result<
 
 /// One legacy client's connection to a modern server.
 struct LegacyClient {
-    server: Arc<str>,
-    client: Client,
+    way: Arc<Way>,
     handshake: Handshake,
     /// What it has set with `logging/setLevel`. Until then the server is not asked for log messages.
     level: Mutex<Option<&'static str>>,
     changes: Arc<Changes>,
-    definitions: Definitions,
+    /// None where the server has no tasks, or the client's revision knows none.
+    tasks: Option<Arc<Kept>>,
     question_time: Duration,
     closed: CancellationToken,
     modern: Lease,
 }
 
 impl LegacyClient {
-    fn new(modern: Lease, news: Arc<News>, hello: &Hello, question_time: Duration) -> LegacyClient {
-        let client = Client::of(hello.params.as_deref().unwrap_or_default());
+    fn new(
+        modern: Lease,
+        news: Arc<News>,
+        hello: &Hello,
+        upstreams: &Upstreams,
+    ) -> Result<LegacyClient, UpstreamError> {
         let connection = &modern.connection;
         let discovered = &connection.handshake().result;
-        let handshake = handshake::initialized(&hello.server, client.version, discovered);
+        let has_tasks = handshake::has_tasks(discovered);
+        let client = Client::of(hello.params.as_deref().unwrap_or_default(), has_tasks);
+        let knows_tasks = has_tasks && versions::at_least(client.version, "2025-11-25");
+        let of_server = upstreams.parking(&hello.server).ok_or_else(|| UpstreamError::Unreachable {
+            server: Arc::clone(&hello.server),
+            reason: "it is not configured".to_owned(),
+        })?;
+        let handshake = handshake::initialized(&hello.server, client.version, discovered, knows_tasks);
         let changes = Arc::new(Changes::new(Arc::clone(connection), news));
         changes.begin(&hello.server);
-        LegacyClient {
+        let way = Way {
             server: Arc::clone(&hello.server),
             client,
+            connection: Arc::clone(connection),
+            has_tasks,
+            lists_tasks: knows_tasks,
+            definitions: Definitions::default(),
+        };
+        Ok(LegacyClient {
+            way: Arc::new(way),
             handshake,
             level: Mutex::default(),
             changes,
-            definitions: Definitions::default(),
-            question_time,
+            tasks: knows_tasks.then(|| Kept::new(upstreams.bounds(), of_server)),
+            question_time: upstreams.question_time(),
             closed: CancellationToken::new(),
             modern,
-        }
+        })
     }
 
     /// Passes a request on, asks the client what the server wants to know, and gives its answer the form
     /// that the client knows.
     async fn pass(&self, mut call: UpstreamCall) -> Result<Reply, UpstreamError> {
-        let method = call.message.method().unwrap_or_default().to_owned();
-        if method == "tools/call" && call.message.param("task").is_some() {
-            // Who runs no tasks answers as if there were no such member (2025-11-25, tasks).
-            let params = call.message.params().unwrap_or_default();
-            let mut params = Document::new(params, Limits::default());
-            if params.remove("/task").is_ok() {
-                call.message = call.message.with_params(params.bytes());
+        call.message = self.enveloped(call.message);
+        if call.message.method() != Some("tools/call") || call.message.param("task").is_none() {
+            return self.way.call(call, self.question_time).await;
+        }
+        match &self.tasks {
+            Some(tasks) => Ok(tasks.begin(&self.way, call)),
+            None => {
+                call.message = not_as_a_task(call.message);
+                self.way.call(call, self.question_time).await
             }
         }
-        call.message = self.enveloped(call.message);
-        let connection = &*self.modern.connection;
-        if call.definition.is_none() && method == "tools/call" {
-            call.definition = self.definitions.of(&call.message);
-        }
-        let first_page = call.message.param("cursor").is_none();
-        let reply = rounds::run(connection, &self.client, call, self.question_time).await?;
-        if method == "tools/list" && connection.wants_definitions() {
-            self.definitions.note(&reply.message, first_page);
-        }
-        let over_http = connection.wants_definitions();
-        Ok(Reply { message: results::translated(&self.server, &method, reply.message, over_http), ..reply })
     }
 
     /// A request that says of its sender what the client said with `initialize`, and nothing else: keys
@@ -122,9 +135,9 @@ impl LegacyClient {
         let level = lock(&self.level).map(|level| format!("\"{level}\""));
         // A legacy client has asked for no further round, and what it calls so is nobody's.
         let mut message = without_answers(&message);
-        message = message.with_meta(meta::CLIENT_CAPABILITIES, Some(&self.client.capabilities));
+        message = message.with_meta(meta::CLIENT_CAPABILITIES, Some(&self.way.client.capabilities));
         for (key, value) in [
-            (meta::CLIENT_INFO, self.client.info.as_deref()),
+            (meta::CLIENT_INFO, self.way.client.info.as_deref()),
             (meta::LOG_LEVEL, level.as_deref().map(str::as_bytes)),
         ] {
             if value.is_some() || message.meta(key).is_some() {
@@ -170,7 +183,7 @@ impl LegacyClient {
             changed = changing => changed,
             () = tokio::time::sleep_until(call.deadline.into()) => {
                 let reason = format!("it did not acknowledge a subscription to {:?} in time", shown(&uri));
-                return Err(UpstreamError::Unreachable { server: Arc::clone(&self.server), reason });
+                return Err(UpstreamError::Unreachable { server: Arc::clone(&self.way.server), reason });
             }
         };
         match changed {
@@ -181,7 +194,7 @@ impl LegacyClient {
                 Ok(refused(errors::BUSY, &text))
             }
             Err(Refused::NotHonoured) => {
-                let text = format!("server `{}` tells of no changes of {}", self.server, shown(&uri));
+                let text = format!("server `{}` tells of no changes of {}", self.way.server, shown(&uri));
                 let data = [b"{\"uri\":", &jsonrpc::escape(&uri)[..], b"}"].concat();
                 Ok(made(Message::error(Some(b"0"), errors::RESOURCE_NOT_FOUND, &text, Some(&data))))
             }
@@ -203,7 +216,11 @@ impl Connection for LegacyClient {
             if let Some(error) = self.closed() {
                 return Err(error);
             }
-            match call.message.method().unwrap_or_default() {
+            let method = call.message.method().unwrap_or_default();
+            if let (Some(tasks), "tasks/get" | "tasks/result" | "tasks/cancel") = (&self.tasks, method) {
+                return tasks.answer(call).await;
+            }
+            match method {
                 methods::PING => Ok(done()),
                 "logging/setLevel" => Ok(self.set_level(&call.message)),
                 "resources/subscribe" => self.subscribe_to(call, true).await,
@@ -233,7 +250,7 @@ impl Connection for LegacyClient {
     fn subscribe(&self, _wanted: Wanted) -> BoxFuture<'_, Result<Subscription, UpstreamError>> {
         // As a legacy server: it tells without being asked.
         let speaks = vec![self.handshake.protocol_version.clone()];
-        let error = UpstreamError::OtherEra { server: Arc::clone(&self.server), speaks };
+        let error = UpstreamError::OtherEra { server: Arc::clone(&self.way.server), speaks };
         Box::pin(std::future::ready(Err(error)))
     }
 
@@ -241,10 +258,14 @@ impl Connection for LegacyClient {
         self.modern.connection.wants_definitions()
     }
 
+    fn has_parked(&self) -> bool {
+        self.tasks.as_ref().is_some_and(|tasks| tasks.len() > 0)
+    }
+
     fn closed(&self) -> Option<UpstreamError> {
         self.modern.connection.closed().or_else(|| {
             let reason = "was disconnected by Lockgate".to_owned();
-            let server = Arc::clone(&self.server);
+            let server = Arc::clone(&self.way.server);
             self.closed.is_cancelled().then_some(UpstreamError::Gone { server, reason, may_have_run: false })
         })
     }
@@ -252,6 +273,15 @@ impl Connection for LegacyClient {
     fn close(&self) {
         // The connection behind it may be others' as well; it ends with the last who holds it.
         self.closed.cancel();
+        if let Some(tasks) = &self.tasks {
+            tasks.close();
+        }
+    }
+}
+
+impl Drop for LegacyClient {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 

@@ -19,6 +19,7 @@ use super::Gateway;
 use crate::filter::{Caller, ItemKind, Outcome};
 use crate::jsonrpc::{self, Document, Kind, Message};
 use crate::protocol::methods::{DISCOVER, LISTEN};
+use crate::protocol::tasks::not_as_a_task;
 use crate::protocol::{errors, meta};
 use crate::proxy::methods::{self, Subject};
 use crate::proxy::{CallScope, Joining, Link, Opening, rescue, without_tasks};
@@ -184,10 +185,10 @@ impl Merged {
         }
     }
 
-    /// Passes a request on to one server. None of them is told that the client knows tasks: what they
-    /// return could not be asked for here.
+    /// Passes a request on to one server. None of them is told that the client knows tasks, or wants
+    /// one: what they return could not be asked for here.
     async fn pass(&self, part: usize, request: Message, scope: CallScope) -> Option<Message> {
-        let request = without_tasks(&request);
+        let request = not_as_a_task(without_tasks(&request));
         let id = Bytes::copy_from_slice(request.id().unwrap_or(b"null"));
         match self.link(part).await {
             Ok(link) => link.call(request, scope).await,

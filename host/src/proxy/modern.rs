@@ -9,10 +9,7 @@ use super::methods::{self, Row, Subject};
 use super::rescue;
 use crate::filter::{CallView, ItemKind, Outcome};
 use crate::jsonrpc::{self, Document, Kind, Message};
-use crate::protocol::{meta, mirror, rounds, versions};
-
-/// The extension by which a server answers a call with a task.
-const TASKS: &str = "io.modelcontextprotocol/tasks";
+use crate::protocol::{meta, mirror, rounds, tasks, versions};
 
 impl Run<'_> {
     /// The answer for a name that does not exist here. In this era that is a wrong parameter whatever
@@ -145,7 +142,7 @@ impl Run<'_> {
 /// look at what the tool returns.
 pub(crate) fn without_tasks(request: &Message) -> Message {
     let Some(capabilities) = request.meta(meta::CLIENT_CAPABILITIES) else { return request.clone() };
-    let at = jsonrpc::pointer(&["extensions", TASKS]);
+    let at = jsonrpc::pointer(&["extensions", tasks::EXTENSION]);
     if jsonrpc::get(capabilities, &at).is_none() {
         return request.clone();
     }

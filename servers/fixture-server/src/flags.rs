@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 /// What `--help` would say; the tests are its only readers.
 const USAGE: &str = "flags: --name S, --log FILE, --tools N, --page N, --protocol VERSION, --stderr TEXT, \
-     --exit CODE, --hang METHOD, --modern, --noise, --flood-stderr BYTES, --ignore-sigterm, --ignore-stdin-close, \
+     --exit CODE, --hang METHOD, --modern, --tasks, --noise, --flood-stderr BYTES, --ignore-sigterm, --ignore-stdin-close, \
      --grandchild PIDFILE, --escapee PIDFILE";
 
 /// The parsed command line.
@@ -37,6 +37,8 @@ pub struct Flags {
     pub ignore_stdin_close: bool,
     /// Speak revision 2026-07-28, and no other.
     pub modern: bool,
+    /// With `--modern`: have the extension of tasks, and the tool `job`.
+    pub tasks: bool,
     /// Start a `sleep` and write its process id to this file.
     pub grandchild: Option<PathBuf>,
     /// Start a `sleep` in a session of its own, whose parent is gone and which ignores every signal
@@ -61,6 +63,7 @@ impl Flags {
                 "--hang" => flags.hang = Some(value()?),
                 "--noise" => flags.noise = true,
                 "--modern" => flags.modern = true,
+                "--tasks" => flags.tasks = true,
                 "--flood-stderr" => flags.flood_stderr = Some(number(&value()?)?),
                 "--ignore-sigterm" => flags.ignore_sigterm = true,
                 "--ignore-stdin-close" => flags.ignore_stdin_close = true,

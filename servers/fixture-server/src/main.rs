@@ -15,6 +15,7 @@ mod modern;
 mod pipe;
 mod rounds;
 mod state;
+mod tasks;
 mod tools;
 
 use std::io::{self, BufRead, Write};

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::methods::{self, Refused, respond};
 use crate::state::State;
+use crate::tasks;
 use crate::tools;
 
 /// The revision.
@@ -45,6 +46,9 @@ pub fn handle(state: &Arc<State>, id: Value, method: &str, params: Value) -> io:
                 }
             });
             Ok(())
+        }
+        "tasks/get" | "tasks/update" | "tasks/cancel" if state.flags.tasks => {
+            respond(state, &id, tasks::answer(state, method, &params))
         }
         "server/discover" => respond(state, &id, Ok(discover(state))),
         "subscriptions/listen" => {
@@ -93,7 +97,8 @@ fn discover(state: &State) -> Value {
         "supportedVersions": [VERSION],
         "capabilities": {
             "tools": { "listChanged": true }, "prompts": { "listChanged": true },
-            "resources": { "subscribe": true, "listChanged": true }, "completions": {}, "logging": {}
+            "resources": { "subscribe": true, "listChanged": true }, "completions": {}, "logging": {},
+            "extensions": if state.flags.tasks { json!({ tasks::EXTENSION: {} }) } else { json!({}) }
         },
         "_meta": { "io.modelcontextprotocol/serverInfo": {
             "name": state.flags.name.as_deref().unwrap_or("fixture"), "version": "0" } }

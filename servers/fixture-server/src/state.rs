@@ -1,6 +1,6 @@
 //! What the threads of the server share: the way out, the log, what is waited for.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::flags::Flags;
 use crate::modern;
+use crate::tasks::Task;
 
 /// Shared by all threads.
 pub struct State {
@@ -34,6 +35,7 @@ struct Board {
     added: Vec<String>,
     counted: u64,
     log_level: Option<String>,
+    tasks: BTreeMap<String, Task>,
 }
 
 /// How a wait ended.
@@ -192,6 +194,24 @@ impl State {
         let mut board = lock(&self.board);
         board.counted += 1;
         board.counted
+    }
+
+    /// Whether that key was released.
+    pub fn is_released(&self, key: &str) -> bool {
+        lock(&self.board).released.contains(key)
+    }
+
+    /// Keeps a task, and names it.
+    pub fn keep_task(&self, task: Task) -> String {
+        let mut board = lock(&self.board);
+        let id = format!("task-{}", board.tasks.len() + 1);
+        board.tasks.insert(id.clone(), task);
+        id
+    }
+
+    /// Does something to a task, if there is one of that name.
+    pub fn with_task<T>(&self, id: &str, what: impl FnOnce(&mut Task) -> T) -> Option<T> {
+        lock(&self.board).tasks.get_mut(id).map(what)
     }
 
     /// Keeps what `logging/setLevel` said.

@@ -10,6 +10,7 @@ use crate::methods::{Refused, respond};
 use crate::pipe;
 use crate::rounds;
 use crate::state::{Ended, State};
+use crate::tasks;
 
 /// Names and descriptions. `delete_*` and `secret_*` are there to be hidden.
 const TOOLS: [(&str, &str); 33] = [
@@ -54,10 +55,16 @@ const MODERN: [(&str, &str); 2] = [
     ("rounds", "Is done after `n` rounds, which `ask` for the roots or carry only a state"),
 ];
 
+/// That with `--tasks`.
+const JOB: (&str, &str) =
+    ("job", "Is a task, done when `key` is released and what it has to `ask` is answered; or it fails");
+
 /// What `tools/list` says, before it is cut into pages.
 pub fn definitions(state: &State) -> Vec<Value> {
     let of_era: &[_] = if state.flags.modern { &MODERN } else { &[] };
-    let named = TOOLS.iter().chain(of_era).map(|(name, description)| definition(name, description));
+    let job = state.flags.tasks.then_some(&JOB);
+    let named =
+        TOOLS.iter().chain(of_era).chain(job).map(|(name, description)| definition(name, description));
     let numbered = (0..state.flags.tools)
         .map(|number| definition(&format!("tool_{number:04}"), "One of many that do nothing"));
     let added = state.added_tools();
@@ -137,6 +144,10 @@ pub fn call(state: &Arc<State>, id: &Value, params: &Value) -> io::Result<()> {
         }
         "ask_all" if state.flags.modern => rounds::ask_all(params),
         "rounds" if state.flags.modern => rounds::rounds(params),
+        "job" if state.flags.tasks => match tasks::begin(state, params) {
+            Ok(task) => task,
+            Err(refused) => return respond(state, id, Err(refused)),
+        },
         "ask_sampling" | "ask_elicitation" | "ask_roots" | "ask_ping" if state.flags.modern => {
             match rounds::answer("q", params) {
                 Ok(Some(answer)) => said(&answer.to_string()),

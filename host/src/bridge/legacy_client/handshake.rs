@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use serde_json::Value;
 
-use crate::jsonrpc::{self, Document, Limits};
-use crate::protocol::{meta, versions};
+use crate::jsonrpc::{self, Document, Limits, pointer};
+use crate::protocol::{meta, tasks, versions};
 use crate::upstream::Handshake;
 
 /// A client, from its `initialize`.
@@ -19,19 +19,26 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// Of raw `params` of `initialize`.
-    pub(super) fn of(params: &[u8]) -> Client {
+    /// Of raw `params` of `initialize`. `tasks`: the server has those of its era, and what the client
+    /// cannot do with them is done for it.
+    pub(super) fn of(params: &[u8], tasks: bool) -> Client {
         let asked = jsonrpc::get(params, "/protocolVersion").and_then(jsonrpc::unescape);
         let object = |at| jsonrpc::get(params, at).filter(|raw| raw.starts_with(b"{"));
         let declared = object("/capabilities").map_or(Bytes::from_static(b"{}"), Bytes::copy_from_slice);
         let mut capabilities = Document::new(declared, Limits::default());
         // Tasks of that era are other ones; what is experimental means nothing here; and who does not
         // tell of changed roots cannot say that it will (2026-07-28, changelog).
-        for gone in
-            ["/tasks", "/experimental", "/roots/listChanged", "/extensions/io.modelcontextprotocol~1tasks"]
-        {
+        let own = pointer(&["extensions", tasks::EXTENSION]);
+        for gone in ["/tasks", "/experimental", "/roots/listChanged", &*own] {
             // Removing makes nothing larger, so no limit is in its way.
             let _ = capabilities.remove(gone);
+        }
+        if tasks {
+            if !jsonrpc::get(capabilities.bytes(), "/extensions").is_some_and(|all| all.starts_with(b"{")) {
+                let _ = capabilities.set("/extensions", b"{}");
+            }
+            // It fails only where the limits of a message are reached: then the client knows none.
+            let _ = capabilities.set(&pointer(&["extensions", tasks::EXTENSION]), b"{}");
         }
         let capabilities = capabilities.bytes().clone();
         Client {
@@ -65,8 +72,15 @@ impl Client {
     }
 }
 
-/// The `InitializeResult` that a server would have given that said this to `server/discover`.
-pub(super) fn initialized(server: &str, version: &'static str, discovered: &Bytes) -> Handshake {
+/// Whether a server that said this to `server/discover` has tasks.
+pub(super) fn has_tasks(discovered: &[u8]) -> bool {
+    let at = pointer(&["capabilities", "extensions", tasks::EXTENSION]);
+    jsonrpc::get(discovered, &at).is_some_and(|raw| raw.starts_with(b"{"))
+}
+
+/// The `InitializeResult` that a server would have given that said this to `server/discover`. `tasks`: a
+/// client that speaks this revision may have its calls as tasks.
+pub(super) fn initialized(server: &str, version: &'static str, discovered: &Bytes, tasks: bool) -> Handshake {
     let object = |at: &str| jsonrpc::get(discovered, at).filter(|raw| raw.starts_with(b"{"));
     let offered = object("/capabilities").map_or(Bytes::from_static(b"{}"), Bytes::copy_from_slice);
     let mut capabilities = Document::new(offered, Limits::default());
@@ -74,7 +88,11 @@ pub(super) fn initialized(server: &str, version: &'static str, discovered: &Byte
         // Removing makes nothing larger, so no limit is in its way.
         let _ = capabilities.remove(gone);
     }
-    let named = object(&jsonrpc::pointer(&["_meta", meta::SERVER_INFO]));
+    if tasks {
+        // It fails only where the limits of a message are reached: then none are offered.
+        let _ = capabilities.set("/tasks", br#"{"cancel":{},"requests":{"tools":{"call":{}}}}"#);
+    }
+    let named = object(&pointer(&["_meta", meta::SERVER_INFO]));
     let info = named.or_else(|| object("/serverInfo")).map_or_else(
         // It has to have a name and a version (2025-11-25, lifecycle); here it need not say them.
         || serde_json::json!({ "name": server, "version": "unknown" }).to_string().into_bytes(),
@@ -101,7 +119,7 @@ mod tests {
 
     fn client(capabilities: Value) -> Client {
         let params = json!({ "protocolVersion": "2025-06-18", "capabilities": capabilities });
-        Client::of(params.to_string().as_bytes())
+        Client::of(params.to_string().as_bytes(), false)
     }
 
     fn capabilities(client: &Client) -> Value {
@@ -119,7 +137,18 @@ mod tests {
             json!({ "roots": {}, "sampling": {}, "elicitation": {}, "extensions": { "x/y": {} } })
         );
         assert_eq!(capabilities(&client(json!(7))), json!({}));
-        assert_eq!(Client::of(b"").version, "2025-11-25");
+        for (declared, extensions) in [
+            (json!({ "roots": {} }), json!({ "io.modelcontextprotocol/tasks": {} })),
+            (json!({ "extensions": 7 }), json!({ "io.modelcontextprotocol/tasks": {} })),
+            (
+                json!({ "extensions": { "x/y": {} } }),
+                json!({ "x/y": {}, "io.modelcontextprotocol/tasks": {} }),
+            ),
+        ] {
+            let params = json!({ "capabilities": declared }).to_string();
+            assert_eq!(capabilities(&Client::of(params.as_bytes(), true))["extensions"], extensions);
+        }
+        assert_eq!(Client::of(b"", false).version, "2025-11-25");
     }
 
     #[test]
@@ -151,7 +180,7 @@ mod tests {
             "instructions": "Be \"kind\"",
             "_meta": { "io.modelcontextprotocol/serverInfo": { "name": "n", "version": "1" } }
         });
-        let handshake = initialized("s", "2025-03-26", &discovered.to_string().into());
+        let handshake = initialized("s", "2025-03-26", &discovered.to_string().into(), false);
         assert_eq!(handshake.protocol_version, "2025-03-26");
         assert_eq!(
             serde_json::from_slice::<Value>(&handshake.result).unwrap(),
@@ -160,7 +189,7 @@ mod tests {
                 "serverInfo": { "name": "n", "version": "1" }, "instructions": "Be \"kind\""
             })
         );
-        let handshake = initialized("s", "2025-11-25", &Bytes::from_static(b"{}"));
+        let handshake = initialized("s", "2025-11-25", &Bytes::from_static(b"{}"), false);
         assert_eq!(
             serde_json::from_slice::<Value>(&handshake.result).unwrap(),
             json!({ "protocolVersion": "2025-11-25", "capabilities": {}, "serverInfo": { "name": "s", "version": "unknown" } })

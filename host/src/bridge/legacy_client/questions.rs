@@ -1,5 +1,6 @@
 //! What a modern server wants to know before it answers (`inputRequests`), put to a legacy client.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -41,6 +42,17 @@ impl Questions {
         }
         let all = keys.into_iter().map(|key| question(&mut requests, key, client));
         Ok(Questions { all: all.collect::<Result<_, _>>()? })
+    }
+
+    /// Leaves those out that were answered: a server that was told may not have looked yet.
+    pub(super) fn without(mut self, answered: &BTreeSet<String>) -> Questions {
+        self.all.retain(|question| !answered.contains(&question.key));
+        self
+    }
+
+    /// The server's names for them.
+    pub(super) fn keys(&self) -> impl Iterator<Item = String> {
+        self.all.iter().map(|question| question.key.clone())
     }
 
     /// Whether nothing is asked.

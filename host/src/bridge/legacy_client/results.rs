@@ -131,6 +131,21 @@ fn tools(server: &str, page: Message, over_http: bool) -> Message {
     if same { page } else { page.with_items("tools", &kept) }
 }
 
+/// A page of tools that says of each that its calls may be tasks, as they may here whatever the server
+/// makes of them.
+pub(super) fn with_task_support(page: Message) -> Message {
+    let Some(items) = page.items("tools", "name") else { return page };
+    let marked = items.into_iter().filter_map(|item| {
+        let mut definition =
+            Document::new(page.bytes().slice_ref(page.bytes().get(item.span)?), Limits::default());
+        // It fails only where the limits of a message are reached; then the tool is one without.
+        let _ = definition.set("/execution", br#"{"taskSupport":"optional"}"#);
+        Some(definition.bytes().clone())
+    });
+    let marked: Vec<Bytes> = marked.collect();
+    page.with_items("tools", &marked)
+}
+
 /// A tool's result whose structured content is an object, if it has any. Servers say the same as text;
 /// where one does not, it is said here.
 fn structured(answer: Message) -> Message {

@@ -6,16 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::Instant;
 
-use super::handshake::Client;
+use super::calls::{Time, Way};
 use super::questions::Questions;
 use super::results::ended;
 use super::told::Told;
 use super::{made, shown};
 use crate::jsonrpc::Message;
 use crate::protocol::rounds::{METHODS, asks};
-use crate::upstream::{Connection, Reply, UpstreamCall, UpstreamError};
+use crate::upstream::{Reply, UpstreamCall, UpstreamError};
 
 /// Rounds after the first call, as in the official SDKs: a server that still asks then goes in circles.
 pub(super) const MOST: usize = 10;
@@ -24,29 +23,23 @@ const PAUSE: Duration = Duration::from_millis(250);
 
 /// Makes a call, and asks the client what the server wants to know, until there is an answer.
 ///
-/// A user who thinks is no server that hangs: every round has as much time as the first, and the client
-/// has `question_time` for an answer, as with questions of a legacy server. `hard_deadline` is the end of
-/// all of it.
+/// A user who thinks is no server that hangs: every round has as much time as the first.
 pub(super) async fn run(
-    modern: &dyn Connection,
-    client: &Client,
-    call: UpstreamCall,
-    question_time: Duration,
+    way: &Way,
+    call: &UpstreamCall,
+    time: &Time,
+    told: &Arc<Told>,
 ) -> Result<Reply, UpstreamError> {
-    let began = Instant::now();
-    let budget = Instant::from_std(call.deadline).saturating_duration_since(began);
-    let hard = Instant::from_std(call.hard_deadline);
     let method = call.message.method().unwrap_or_default().to_owned();
-    let told = Arc::new(Told::new(Arc::clone(&call.downlink)));
     let mut message = call.message.clone();
     for round in 0..=MOST {
         let attempt = UpstreamCall {
             message: message.clone(),
             downlink: told.clone(),
-            deadline: (Instant::now() + budget).min(hard).into_std(),
+            deadline: time.deadline(),
             ..call.clone()
         };
-        let reply = modern.call(attempt).await?;
+        let reply = way.connection.call(attempt).await?;
         if !asks(&reply.message) {
             return Ok(reply);
         }
@@ -57,7 +50,7 @@ pub(super) async fn run(
         if round == MOST {
             break;
         }
-        let answered = answer(&reply.message, client, &call, question_time);
+        let answered = answer(&reply.message, way, call, time);
         let (answers, state) = tokio::select! {
             biased;
             () = call.cancel.cancelled() => return Err(UpstreamError::Cancelled),
@@ -65,8 +58,8 @@ pub(super) async fn run(
                 Ok(answered) => answered,
                 Err(why) => return Ok(made(ended(&method, &why))),
             },
-            () = tokio::time::sleep_until(hard) => {
-                let why = format!("it took longer than {} s in all, with questions open", began.elapsed().as_secs());
+            () = time.over() => {
+                let why = format!("it took longer than {} s in all, with questions open", time.spent());
                 return Ok(made(ended(&method, &why)));
             }
         };
@@ -87,18 +80,18 @@ pub(super) async fn run(
 /// What a retry carries: answers, and the server's state as it came.
 async fn answer(
     asked: &Message,
-    client: &Client,
+    way: &Way,
     call: &UpstreamCall,
-    question_time: Duration,
+    time: &Time,
 ) -> Result<(Option<Bytes>, Option<Bytes>), String> {
-    let questions = Questions::of(asked, client)?;
+    let questions = Questions::of(asked, &way.client)?;
     let state = match asked.result_member("requestState") {
         None => None,
         Some(raw) if raw.starts_with(b"\"") => Some(Bytes::copy_from_slice(raw)),
         Some(_) => return Err("the server gave a `requestState` that is no string".to_owned()),
     };
     if !questions.is_empty() {
-        let answers = questions.put(&*call.downlink, question_time).await?;
+        let answers = questions.put(&*call.downlink, time.question).await?;
         return Ok((Some(answers), state));
     }
     if state.is_none() {

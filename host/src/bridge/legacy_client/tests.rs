@@ -10,9 +10,10 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::calls::Way;
 use super::handshake::Client;
 use super::lock;
-use super::rounds::run;
+use super::results::Definitions;
 use crate::filter::{CallView, Principal, Rejection};
 use crate::jsonrpc::{Limits, Message, Source};
 use crate::proxy::{Downlink, Wanted};
@@ -29,10 +30,10 @@ struct Server {
 }
 
 impl Server {
-    fn new(results: impl IntoIterator<Item = Value>) -> Server {
+    fn new(results: impl IntoIterator<Item = Value>) -> Arc<Server> {
         let handshake = Handshake { protocol_version: String::new(), result: Bytes::new() };
         let results = Mutex::new(results.into_iter().collect());
-        Server { results, calls: Mutex::default(), handshake }
+        Arc::new(Server { results, calls: Mutex::default(), handshake })
     }
 }
 
@@ -138,14 +139,21 @@ fn call(method: &str, user: &Arc<User>) -> UpstreamCall {
     }
 }
 
-fn client() -> Client {
-    Client::of(
-        br#"{"protocolVersion":"2025-11-25","capabilities":{"roots":{},"sampling":{},"elicitation":{}}}"#,
-    )
+fn way(server: &Arc<Server>) -> Way {
+    let params =
+        br#"{"protocolVersion":"2025-11-25","capabilities":{"roots":{},"sampling":{},"elicitation":{}}}"#;
+    Way {
+        server: "s".into(),
+        client: Client::of(params, true),
+        connection: server.clone(),
+        has_tasks: true,
+        lists_tasks: true,
+        definitions: Definitions::default(),
+    }
 }
 
-async fn made(server: &Server, call: UpstreamCall) -> Value {
-    let reply = run(server, &client(), call, 60 * SECOND).await.unwrap();
+async fn made(server: &Arc<Server>, call: UpstreamCall) -> Value {
+    let reply = way(server).call(call, 60 * SECOND).await.unwrap();
     serde_json::from_slice(reply.message.bytes()).unwrap()
 }
 
@@ -161,10 +169,15 @@ fn done() -> Value {
     json!({ "resultType": "complete", "content": [] })
 }
 
+/// What a client of the legacy era gets of it.
+fn translated() -> Value {
+    json!({ "content": [] })
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_user_has_more_time_than_a_server_and_the_server_its_own_again() {
     let (server, user) = (Server::new([roots(), roots(), done()]), user(40 * SECOND, ROOTS));
-    assert_eq!(made(&server, call("tools/call", &user)).await["result"], done());
+    assert_eq!(made(&server, call("tools/call", &user)).await["result"], translated());
     let calls = lock(&server.calls).clone();
     assert_eq!(calls.iter().map(|(_, left)| *left).collect::<Vec<_>>(), [SECOND; 3]);
     assert_eq!(calls[0].0, json!({ "name": "n" }));
@@ -191,7 +204,7 @@ async fn a_question_that_nobody_answers_ends_the_call_but_for_an_elicitation() {
     let elicits = asks(json!({ "e": { "method": "elicitation/create", "params": { "message": "m" } } }));
     for user in [user(90 * SECOND, ROOTS), user(SECOND, ERROR)] {
         let server = Server::new([elicits.clone(), done()]);
-        assert_eq!(made(&server, call("tools/call", &user)).await["result"], done());
+        assert_eq!(made(&server, call("tools/call", &user)).await["result"], translated());
         assert_eq!(lock(&server.calls)[1].0["inputResponses"], json!({ "e": { "action": "cancel" } }));
     }
 }
@@ -245,8 +258,8 @@ async fn a_cancelled_call_ends_at_once() {
     let (server, user) = (Server::new([roots()]), user(40 * SECOND, ROOTS));
     let call = call("tools/call", &user);
     let (cancel, began) = (call.cancel.clone(), Instant::now());
-    let client = client();
-    let (ended, ()) = tokio::join!(run(&server, &client, call, 60 * SECOND), async {
+    let way = way(&server);
+    let (ended, ()) = tokio::join!(way.call(call, 60 * SECOND), async {
         tokio::time::sleep(SECOND).await;
         cancel.cancel();
     });

@@ -7,6 +7,7 @@ use futures_util::future::BoxFuture;
 use super::changes::{unasked, without_subscription};
 use super::lock;
 use crate::jsonrpc::Message;
+use crate::protocol::methods;
 use crate::proxy::Downlink;
 
 /// The downlink of one call, for all its rounds. The client sees one call, whose progress only grows
@@ -35,6 +36,25 @@ impl Told {
         progress.before = progress.most;
     }
 
+    /// Tells of what the server says in words alone, as one step on the way. `token` and `words` are raw.
+    pub(super) fn step(&self, token: &[u8], words: &[u8]) {
+        let step = {
+            let mut progress = lock(&self.progress);
+            let step = progress.most.map_or(1.0, |most| most.floor() + 1.0);
+            progress.most = Some(step);
+            step
+        };
+        let params = [
+            br#"{"progressToken":"#,
+            token,
+            format!(r#","progress":{step},"message":"#).as_bytes(),
+            words,
+            b"}",
+        ]
+        .concat();
+        self.client.notify(Message::notification(methods::PROGRESS, Some(&params)));
+    }
+
     /// Whether this is news to the client. Within one round it is the server's own affair.
     fn goes_on(&self, notification: &Message) -> bool {
         let told = notification.param("progress").and_then(|raw| std::str::from_utf8(raw).ok()?.parse().ok());
@@ -47,7 +67,7 @@ impl Told {
 
 impl Downlink for Told {
     fn notify(&self, notification: Message) {
-        if notification.method() == Some("notifications/progress") && !self.goes_on(&notification) {
+        if notification.method() == Some(methods::PROGRESS) && !self.goes_on(&notification) {
             return;
         }
         self.client.notify(without_subscription(notification));

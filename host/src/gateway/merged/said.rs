@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::{EACH, Merged, too_late};
 use crate::filter::Outcome;
 use crate::jsonrpc::Message;
-use crate::protocol::{meta, versions};
+use crate::protocol::{meta, tasks, versions};
 use crate::proxy::CallScope;
 
 /// Most bytes of instructions, of one server: they go into the context of a model.
@@ -18,8 +18,6 @@ const INSTRUCTIONS: usize = 16 << 10;
 const KINDS: [&str; 3] = ["tools", "prompts", "resources"];
 /// What a server either has or has not.
 const PLAIN: [&str; 2] = ["logging", "completions"];
-/// Its ids would have to be translated wherever they stand.
-const TASKS: &str = "io.modelcontextprotocol/tasks";
 
 type Said = (Arc<str>, Bytes);
 
@@ -99,7 +97,8 @@ fn capabilities(said: &[(Arc<str>, Value)]) -> Value {
             }
         }
         for (id, settings) in own(said, "extensions").unwrap_or_default() {
-            if id != TASKS {
+            // Ids of tasks would have to be translated wherever they stand.
+            if id != tasks::EXTENSION {
                 let extensions = all.entry("extensions").or_insert_with(|| json!({}));
                 if extensions.get(&id).is_none() {
                     extensions[id] = settings;
