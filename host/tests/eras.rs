@@ -16,14 +16,14 @@ use serde_json::{Value, json};
 use support::child::Watched;
 use support::{Setup, install, paths};
 
-fn script() -> PathBuf {
+fn script(name: &str) -> PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     let folder = FOLDER.get_or_init(|| {
         let folder = install::npm("sdk-node", "sdk");
-        install::beside(&folder, "sdk", &["eras.mjs"]);
+        install::beside(&folder, "sdk", &["eras.mjs", "tasks.mjs"]);
         folder
     });
-    folder.join("eras.mjs")
+    folder.join(name)
 }
 
 fn fixture() -> String {
@@ -76,7 +76,7 @@ fn check(seen: &Value, era: &str) {
 fn over_http(server: Value, sdk: &str, entrance: &str, era: &str) {
     let gate = setup(server).start();
     let at = format!("http://{}/fx/{entrance}", gate.address);
-    check(&run(Command::new("node").arg(script()).args(["--client", sdk, "--at", &at])), era);
+    check(&run(Command::new("node").arg(script("eras.mjs")).args(["--client", sdk, "--at", &at])), era);
 }
 
 /// A client of that SDK that starts Lockgate as its child.
@@ -84,7 +84,10 @@ fn over_stdio(server: Value, sdk: &str, era: &str) {
     let setup = setup(server);
     let config = setup.write();
     let mut command = Command::new("node");
-    command.arg(script()).args(["--client", sdk, "--at", "stdio", "--command"]).arg(paths::lockgate());
+    command
+        .arg(script("eras.mjs"))
+        .args(["--client", sdk, "--at", "stdio", "--command"])
+        .arg(paths::lockgate());
     let serve = ["serve", "--config", config.to_str().unwrap(), "--stdio", "fx"];
     check(&run(command.args(serve.map(|arg| format!("--arg={arg}")))), era);
 }
@@ -152,4 +155,23 @@ fn a_legacy_client_over_streamable_http_is_asked_by_a_modern_server() {
 #[test]
 fn a_legacy_client_over_stdio_is_asked_by_a_modern_server() {
     over_stdio(child("modern"), "1", "legacy");
+}
+
+#[test]
+fn a_legacy_client_has_tasks_of_a_modern_server_as_calls_and_as_tasks_of_its_own() {
+    let (server, _process) = listening("modern", "http");
+    let gate = Setup::new().with_server("fx", server).start();
+    let at = format!("http://{}/fx/mcp", gate.address);
+    let seen = run(Command::new("node").arg(script("tasks.mjs")).args(["--at", &at]));
+    assert_eq!(seen["offered"], json!({ "cancel": {}, "requests": { "tools": { "call": {} } } }), "{seen:#}");
+    assert_eq!(seen["support"], json!(["optional"]), "{seen:#}");
+    let deletion = r#"Deletion: action=accept, content={"confirm":true}"#;
+    let answered = r#"Answered: action=accept, content={"value":"1"}; action=accept, content={"value":"2"}"#;
+    let failed = "failed: The job failed, as it always does";
+    assert_eq!(seen["plain"], json!([deletion, answered, "Hello, Ada!", failed, "error -32603"]), "{seen:#}");
+    assert_eq!(seen["asked"], json!(["Delete a?", "First?", "Second?", "What is your name?"]), "{seen:#}");
+    assert_eq!(seen["task"]["text"], deletion, "{seen:#}");
+    assert_eq!(seen["greeting"]["text"], "Hello, Ada!", "{seen:#}");
+    assert_eq!(seen["askedInTask"], json!(["Delete a?"]), "{seen:#}");
+    assert_eq!((&seen["cancelled"], &seen["after"]), (&json!("cancelled"), &json!("cancelled")), "{seen:#}");
 }

@@ -1,6 +1,7 @@
 //! Tasks that a modern server makes of calls, driven for a legacy client or kept as tasks of its own era.
 
 use serde_json::{Value, json};
+use sha2::Digest;
 
 use super::support::client::full;
 use super::support::{Client, Gate, PATIENCE, Setup, processes};
@@ -66,7 +67,8 @@ fn what_a_task_asks_is_asked_during_the_call_and_each_thing_once() {
     let gate = setup().start();
     let mut client = gate.client("fx");
     let ask = json!([elicitation(), { "method": "roots/list" }]);
-    let mut pending = client.start("tools/call", json!({ "name": "job", "arguments": { "ask": ask } }));
+    let mut pending =
+        client.start("tools/call", json!({ "name": "job", "arguments": { "ask": ask, "late": true } }));
     let question = pending.expect("elicitation/create");
     client.answer(&question, json!({ "action": "decline" }));
     let question = pending.expect("roots/list");
@@ -184,6 +186,26 @@ fn a_cancelled_task_is_cancelled_at_the_server_and_nobody_else_finds_one() {
     assert_eq!(client.request("tasks/result", json!({ "taskId": id })).error()["code"], -32603);
     assert_eq!(look(&mut client, &id)["status"], "cancelled");
     assert_eq!(client.request("tasks/list", json!({})).error()["code"], -32601, "not offered");
+}
+
+#[test]
+fn a_task_is_found_by_its_own_principal_only_also_where_all_share_a_connection() {
+    let hash = |key: &str| hex::encode(sha2::Sha256::digest(key));
+    let keys = ["ada", "bob"].map(|user| json!({ "name": user, "sha256": hash(&format!("{user}'s")) }));
+    let shared = json!({ "isolation": "shared" });
+    let gate = setup()
+        .server_keys("fx", shared)
+        .with_filter(json!({ "plugin": "api-key-auth", "config": { "keys": keys } }))
+        .start();
+    let [mut ada, mut bob] = ["ada", "bob"].map(|user| {
+        let key = ("authorization".to_owned(), format!("Bearer {user}'s"));
+        Client::open_with(gate.address, "fx", vec![key])
+    });
+    let id = begin(&mut ada, json!({ "key": "k" }));
+    for method in ["tasks/get", "tasks/result", "tasks/cancel"] {
+        assert_eq!(bob.request(method, json!({ "taskId": id })).error()["code"], -32602, "{method}");
+    }
+    assert_eq!(look(&mut ada, &id)["status"], "working");
 }
 
 #[test]

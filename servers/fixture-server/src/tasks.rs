@@ -17,6 +17,8 @@ pub struct Task {
     answers: Value,
     cancelled: bool,
     looks: u64,
+    /// What was answered is shown as open once more, as by a server that has not looked yet.
+    late: bool,
 }
 
 /// Whether the sender of a request knows tasks.
@@ -29,8 +31,13 @@ pub fn begin(state: &State, params: &Value) -> Result<Value, Refused> {
     if !known(params) {
         return Err(Refused(-32021, "Missing required client capability".to_owned()));
     }
-    let task =
-        Task { arguments: params["arguments"].clone(), answers: json!({}), cancelled: false, looks: 0 };
+    let task = Task {
+        arguments: params["arguments"].clone(),
+        answers: json!({}),
+        cancelled: false,
+        looks: 0,
+        late: false,
+    };
     let id = state.keep_task(task);
     Ok(json!({ "resultType": "task", "taskId": id, "status": "working", "createdAt": NOW,
         "lastUpdatedAt": NOW, "ttlMs": 60_000, "pollIntervalMs": 50 }))
@@ -58,7 +65,13 @@ pub fn answer(state: &State, method: &str, params: &Value) -> Result<Value, Refu
             "tasks/cancel" => task.cancelled = true,
             _ => task.looks += 1,
         }
-        task.clone()
+        let mut shown = task.clone();
+        if method == "tasks/update" {
+            task.late = task.arguments["late"] == json!(true);
+        } else if std::mem::take(&mut task.late) {
+            shown.answers = json!({});
+        }
+        shown
     });
     let task = task.ok_or_else(unknown)?;
     if method != "tasks/get" {
