@@ -15,12 +15,11 @@ use super::super::calls::Way;
 use super::super::{lock, made, refused, unguessable};
 use super::task::Task;
 use crate::config::Limits;
-use crate::filter::Principal;
 use crate::jsonrpc::{self, Message};
 use crate::protocol::{errors, meta, tasks};
-use crate::upstream::{Outgoing, Reply, UpstreamCall, UpstreamError};
+use crate::upstream::{Reply, UpstreamCall, UpstreamError};
 
-/// All tasks that are kept for one client.
+/// All tasks that are kept for one client, whose session is one principal's: nobody else comes here.
 pub(in super::super) struct Kept {
     all: Mutex<HashMap<String, Arc<Task>>>,
     room: Arc<Semaphore>,
@@ -61,7 +60,7 @@ impl Kept {
         let asked = asked.and_then(|raw| std::str::from_utf8(raw).ok()?.parse().ok());
         let ttl = asked.map_or(self.longest, Duration::from_millis).min(self.longest);
         let until = Instant::now() + ttl;
-        let task = Arc::new(Task::new(id.clone(), whose(&*call.outgoing), ttl));
+        let task = Arc::new(Task::new(id.clone(), ttl));
         let told = task.described();
         lock(&self.all).insert(id, Arc::clone(&task));
         let call = UpstreamCall {
@@ -108,7 +107,7 @@ impl Kept {
     /// Answers `tasks/get`, `tasks/result` and `tasks/cancel`.
     pub(in super::super) async fn answer(&self, call: UpstreamCall) -> Result<Reply, UpstreamError> {
         let id = call.message.param_text("taskId").unwrap_or_default();
-        let task = lock(&self.all).get(&*id).filter(|task| task.whose == whose(&*call.outgoing)).cloned();
+        let task = lock(&self.all).get(&*id).cloned();
         let Some(task) = task else {
             return Ok(refused(errors::INVALID_PARAMS, "Unknown task"));
         };
@@ -170,9 +169,4 @@ fn belonging(answer: Message, related: &str) -> Message {
     // It fails only where the limits of a message are reached; then the result is worth more.
     let _ = result.set(&jsonrpc::pointer(&["_meta", meta::RELATED_TASK]), related.as_bytes());
     answer.with_result(result.bytes())
-}
-
-/// Whose a task is: nobody else finds it.
-fn whose(outgoing: &dyn Outgoing) -> Option<(String, String)> {
-    outgoing.principal().map(|principal: Arc<Principal>| (principal.issuer.clone(), principal.id.clone()))
 }

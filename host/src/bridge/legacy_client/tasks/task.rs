@@ -22,7 +22,6 @@ const POLL_MILLIS: u64 = 1_000;
 /// A call that runs, or came to its end, while its client is elsewhere. It is the downlink of that call.
 pub(super) struct Task {
     pub(super) id: String,
-    pub(super) whose: Option<(String, String)>,
     /// Cancels the call.
     pub(super) cancel: CancellationToken,
     created: String,
@@ -51,7 +50,7 @@ struct Asked {
 }
 
 impl Task {
-    pub(super) fn new(id: String, whose: Option<(String, String)>, ttl: Duration) -> Task {
+    pub(super) fn new(id: String, ttl: Duration) -> Task {
         let now = timestamp();
         let state = State {
             ended: None,
@@ -64,7 +63,6 @@ impl Task {
         };
         Task {
             id,
-            whose,
             cancel: CancellationToken::new(),
             created: now,
             ttl,
