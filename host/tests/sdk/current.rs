@@ -78,7 +78,7 @@ fn the_current_client_insists_on_the_legacy_era_and_finds_it_in_front_of_a_moder
     let gate = gate.with_server("stdio", over_stdio("modern")).start();
     for server in ["http", "stdio"] {
         let through = format!("http://{}/{server}/mcp", gate.address);
-        run(&mut client("legacy", "legacy"), CHECKS, &direct, &through);
+        run(client("legacy", "legacy").arg("--bridged"), CHECKS, &direct, &through);
     }
 }
 

@@ -81,12 +81,15 @@ const checks = {
     const era = client.getProtocolEra();
     must(era === flags.era, `the ${flags.era} era, not ${era}`);
     must(legacy || client.getNegotiatedProtocolVersion() === MODERN, MODERN);
-    const { extensions, ...capabilities } = client.getServerCapabilities();
-    // Extensions are agreed on within an era: where it is bridged there are none.
-    return [client.getServerVersion(), capabilities, flags.bridged ? undefined : extensions, client.getInstructions()];
+    const { extensions, tasks, ...capabilities } = client.getServerCapabilities();
+    // Extensions are agreed on within an era: where it is bridged there are none, but for tasks.
+    const agreed = flags.bridged ? undefined : [extensions, tasks];
+    return [client.getServerVersion(), capabilities, agreed, client.getInstructions()];
   },
   async "lists"({ client }) {
     const { tools } = await client.listTools();
+    // Whether a call may be a task is said in one of the eras only.
+    if (flags.bridged) for (const tool of tools) delete tool.execution;
     const { prompts } = await client.listPrompts();
     const { resources } = await client.listResources();
     const { resourceTemplates } = await client.listResourceTemplates();
