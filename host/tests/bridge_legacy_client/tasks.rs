@@ -242,6 +242,24 @@ fn tasks_are_bounded_in_number_and_in_time() {
 }
 
 #[test]
+fn a_task_has_its_place_until_its_end_is_known_and_then_the_last_ones_are_kept() {
+    let gate = setup().with_limit("parked_calls", 1).start();
+    let mut client = gate.client("fx");
+    let done = |client: &mut Client| {
+        let params = json!({ "name": "echo", "arguments": {}, "task": {} });
+        let id = client.request("tools/call", params).result()["task"]["taskId"].clone();
+        client.request("tasks/result", json!({ "taskId": id })).result();
+        id
+    };
+    let ids: Vec<Value> = (0..33).map(|_| done(&mut client)).collect();
+    let gone = client.request("tasks/get", json!({ "taskId": ids[0] }));
+    assert_eq!(gone.error()["code"], -32602);
+    for id in &ids[1..] {
+        assert_eq!(look(&mut client, id)["status"], "completed");
+    }
+}
+
+#[test]
 fn who_knows_no_tasks_is_shown_none() {
     let gate = setup().start();
     let mut client = Client::unopened(gate.address, "fx", Vec::new());

@@ -1,13 +1,13 @@
 //! Tasks of 2025-11-25 that Lockgate keeps around the calls of a client that asked for one: whether the
 //! server makes tasks of its own of them or not, the client looks at this one.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::{Semaphore, TryAcquireError};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -19,9 +19,14 @@ use crate::jsonrpc::{self, Message};
 use crate::protocol::{errors, meta, tasks};
 use crate::upstream::{Reply, UpstreamCall, UpstreamError};
 
+/// Tasks without a place that are kept: those whose end the client knows. Older ones are forgotten.
+const KNOWN: usize = 32;
+
 /// All tasks that are kept for one client, whose session is one principal's: nobody else comes here.
 pub(in super::super) struct Kept {
     all: Mutex<HashMap<String, Arc<Task>>>,
+    /// Those whose end the client knows, the latest last.
+    known: Mutex<VecDeque<String>>,
     room: Arc<Semaphore>,
     /// Of everybody's at this server.
     of_server: Arc<Semaphore>,
@@ -34,6 +39,7 @@ impl Kept {
     pub(in super::super) fn new(limits: &Limits, of_server: Arc<Semaphore>) -> Arc<Kept> {
         Arc::new(Kept {
             all: Mutex::default(),
+            known: Mutex::default(),
             room: Arc::new(Semaphore::new(limits.parked_calls as usize)),
             of_server,
             longest: Duration::from_secs(limits.task_seconds),
@@ -44,14 +50,11 @@ impl Kept {
 
     /// Begins the call and answers with a task (2025-11-25, tasks: `CreateTaskResult`).
     pub(in super::super) fn begin(self: &Arc<Self>, way: &Arc<Way>, call: UpstreamCall) -> Reply {
-        let places = Arc::clone(&self.room)
-            .try_acquire_owned()
-            .and_then(|mine| Ok((mine, Arc::clone(&self.of_server).try_acquire_owned()?)));
-        let places = match places {
-            Ok(places) => places,
-            Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => {
-                return made(errors::busy(Some(b"0"), "limits.parked_calls"));
-            }
+        let mine = Arc::clone(&self.room).try_acquire_owned();
+        let Ok((mine, of_all)) =
+            mine.and_then(|mine| Ok((mine, Arc::clone(&self.of_server).try_acquire_owned()?)))
+        else {
+            return made(errors::busy(Some(b"0"), "limits.parked_calls"));
         };
         let Some(id) = unguessable() else {
             return refused(errors::INTERNAL, "no task could be named: the system gives no random numbers");
@@ -60,7 +63,7 @@ impl Kept {
         let asked = asked.and_then(|raw| std::str::from_utf8(raw).ok()?.parse().ok());
         let ttl = asked.map_or(self.longest, Duration::from_millis).min(self.longest);
         let until = Instant::now() + ttl;
-        let task = Arc::new(Task::new(id.clone(), ttl));
+        let task = Arc::new(Task::new(id.clone(), ttl, [mine, of_all]));
         let told = task.described();
         lock(&self.all).insert(id, Arc::clone(&task));
         let call = UpstreamCall {
@@ -74,7 +77,6 @@ impl Kept {
         tokio::spawn(async move {
             kept.see_through(&task, &way, call, until).await;
             lock(&kept.all).remove(&task.id);
-            drop(places);
         });
         made(Message::response(b"0", &[b"{\"task\":", &told[..], b"}"].concat()))
     }
@@ -86,7 +88,7 @@ impl Kept {
             tokio::select! {
                 biased;
                 outcome = &mut running => outcome,
-                () = self.ends(until) => {
+                () = self.ends(task, until) => {
                     // It says so to the server, and comes to its end at once then.
                     task.cancel.cancel();
                     running.await
@@ -94,12 +96,13 @@ impl Kept {
             }
         };
         task.finish(outcome.map(|reply| reply.message));
-        self.ends(until).await;
+        self.ends(task, until).await;
     }
 
-    async fn ends(&self, until: Instant) {
+    async fn ends(&self, task: &Task, until: Instant) {
         tokio::select! {
             () = self.stop.cancelled() => {}
+            () = task.forgotten.cancelled() => {}
             () = tokio::time::sleep_until(until) => {}
         }
     }
@@ -111,12 +114,28 @@ impl Kept {
         let Some(task) = task else {
             return Ok(refused(errors::INVALID_PARAMS, "Unknown task"));
         };
-        match call.message.method() {
+        let answer = match call.message.method() {
             Some("tasks/result") => result(&task, &call).await,
             Some("tasks/cancel") if !task.cancel() => {
                 Ok(refused(errors::INVALID_PARAMS, "the task is at its end already"))
             }
             _ => Ok(made(Message::response(b"0", &task.described()))),
+        };
+        self.told(&task);
+        answer
+    }
+
+    /// The client was told how a task stands. If that is its end, the task needs its place no more.
+    fn told(&self, task: &Task) {
+        if task.outcome().is_none() || !task.give_back() {
+            return;
+        }
+        let mut known = lock(&self.known);
+        known.push_back(task.id.clone());
+        let oldest = if known.len() > KNOWN { known.pop_front() } else { None };
+        drop(known);
+        if let Some(oldest) = oldest.and_then(|id| lock(&self.all).remove(&id)) {
+            oldest.forgotten.cancel();
         }
     }
 

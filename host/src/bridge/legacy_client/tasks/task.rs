@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::super::{lock, timestamp};
@@ -24,6 +24,8 @@ pub(super) struct Task {
     pub(super) id: String,
     /// Cancels the call.
     pub(super) cancel: CancellationToken,
+    /// Nobody is told of it any more.
+    pub(super) forgotten: CancellationToken,
     created: String,
     ttl: Duration,
     state: Mutex<State>,
@@ -41,6 +43,8 @@ struct State {
     next: u64,
     /// Who waits for the result hears of progress: the latest of them.
     waiting: Option<Arc<dyn Downlink>>,
+    /// Among the tasks that there may be; none once its client knows its end.
+    places: Option<[OwnedSemaphorePermit; 2]>,
 }
 
 struct Asked {
@@ -50,7 +54,7 @@ struct Asked {
 }
 
 impl Task {
-    pub(super) fn new(id: String, ttl: Duration) -> Task {
+    pub(super) fn new(id: String, ttl: Duration, places: [OwnedSemaphorePermit; 2]) -> Task {
         let now = timestamp();
         let state = State {
             ended: None,
@@ -60,10 +64,12 @@ impl Task {
             questions: BTreeMap::new(),
             next: 0,
             waiting: None,
+            places: Some(places),
         };
         Task {
             id,
             cancel: CancellationToken::new(),
+            forgotten: CancellationToken::new(),
             created: now,
             ttl,
             state: Mutex::new(state),
@@ -122,6 +128,11 @@ impl Task {
     /// What came of the call; none while it runs.
     pub(super) fn outcome(&self) -> Option<Result<Message, UpstreamError>> {
         lock(&self.state).outcome.clone()
+    }
+
+    /// Gives its places back. False if it did before.
+    pub(super) fn give_back(&self) -> bool {
+        lock(&self.state).places.take().is_some()
     }
 
     /// Says whenever something about it changes.
