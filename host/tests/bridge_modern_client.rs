@@ -4,6 +4,8 @@
 
 #[path = "support/support.rs"]
 mod support;
+#[path = "bridge_modern_client/tasks.rs"]
+mod tasks;
 
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -81,6 +83,11 @@ fn a_legacy_server_looks_like_a_modern_one() {
         assert_eq!(result["resultType"], "complete", "{result}");
         assert_eq!(result["instructions"], "be éxact", "{result}");
         assert_eq!(result["_meta"]["io.modelcontextprotocol/serverInfo"]["name"], "legacy", "{result}");
+        assert_eq!(
+            result["capabilities"]["extensions"],
+            json!({ "io.modelcontextprotocol/tasks": {} }),
+            "{result}"
+        );
         for gone in ["tasks", "experimental"] {
             assert_eq!(result["capabilities"].get(gone), None, "{result}");
         }
@@ -95,7 +102,6 @@ fn a_legacy_server_looks_like_a_modern_one() {
         let faked = client.call("fake", json!({}));
         assert_eq!(faked.result()["resultType"], "complete", "{faked:?}");
         assert_eq!(faked.result().get("inputRequests"), None, "{faked:?}");
-        assert_eq!(client.request("tasks/get", json!({ "taskId": "a" })).code(), -32601);
         let call = &bed.arrived("tools/call")[0];
         assert_eq!(call["params"].get("_meta"), None, "{call}");
         let initialized = &bed.arrived("initialize")[0]["params"];

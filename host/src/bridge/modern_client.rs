@@ -3,6 +3,7 @@
 
 mod capabilities;
 mod exchange;
+mod kept;
 mod lines;
 mod news;
 mod parks;
@@ -27,6 +28,7 @@ use crate::upstream::{
 };
 
 use exchange::{Attended, Exchange};
+use kept::Tasks;
 use lines::{Lines, NOTHING, Using};
 use parks::{Parked, Parks, Whose};
 use tasks::{TaskTools, Way};
@@ -49,6 +51,7 @@ struct Core {
     discovery: Handshake,
     lines: Arc<Lines>,
     parks: Arc<Parks>,
+    kept: Arc<Tasks>,
     way: Way,
     closed: OnceLock<UpstreamError>,
 }
@@ -80,7 +83,8 @@ async fn open(
     // One that waits keeps its connection: there must be one left for the others.
     let most =
         bounds.parked_calls.min(if pipes { bounds.bridged_connections - 1 } else { u32::MAX }) as usize;
-    let has_tasks = jsonrpc::get(&initialized, "/capabilities/tasks/requests/tools/call").is_some();
+    let has_tasks = translate::has_tasks(&initialized);
+    let lasts = Duration::from_secs(bounds.task_seconds);
     let core = Arc::new(Core {
         discovery: Handshake {
             protocol_version: versions::MODERN[0].to_owned(),
@@ -88,11 +92,13 @@ async fn open(
         },
         initialized,
         parks: Arc::new(Parks::new(most, hello.owner == Owner::Shared, of_server)),
+        kept: Arc::new(Tasks::new(lasts, stop.clone())),
         way: Way {
             server: Arc::clone(&hello.server),
             patience: Duration::from_secs(bounds.parked_seconds),
             stop,
             tools: has_tasks.then(Arc::<TaskTools>::default),
+            lasts,
         },
         lines,
         closed: OnceLock::new(),
@@ -109,6 +115,7 @@ async fn sweep(core: std::sync::Weak<Core>, stop: CancellationToken) {
         let Some(core) = core.upgrade() else { return };
         core.lines.sweep();
         core.parks.sweep();
+        core.kept.sweep();
     }
 }
 
@@ -135,7 +142,7 @@ impl Connection for ModernClient {
     }
 
     fn has_parked(&self) -> bool {
-        self.core.parks.len() > 0
+        self.core.parks.len() > 0 || self.core.kept.len() > 0
     }
 
     fn abandon(&self, state: &str) {
@@ -157,6 +164,7 @@ impl Connection for ModernClient {
         self.core.lines.end();
         self.core.lines.wishes.broke();
         self.core.parks.clear();
+        self.core.kept.clear();
     }
 }
 
@@ -174,6 +182,10 @@ impl Core {
         let request = Request::of(&call.message);
         if &*request.method == methods::DISCOVER {
             return Ok(made(Message::response(b"0", &self.discovery.result)));
+        }
+        if self.way.tools.is_some() && kept::METHODS.contains(&&*request.method) {
+            let principal = call.outgoing.principal();
+            return Ok(made(self.kept.answer(&request, principal, &self.initialized)));
         }
         if !request.is_legacy_too() {
             let text = format!("Method not found: {}", request.method);
@@ -205,6 +217,14 @@ impl Core {
         let whose = Whose::new(&request.method, call.outgoing.principal());
         let deadline = Instant::from_std(call.deadline.min(call.hard_deadline));
         let mut again = true;
+        let mut place = None;
+        if request.knows_tasks && self.way.makes_task(&request.message) {
+            // Before anything is sent: there is no way to look after a task that has no place.
+            place = self.parks.place(&whose);
+            if place.is_none() {
+                return Ok(made(errors::busy(Some(b"0"), "limits.parked_calls")));
+            }
+        }
         loop {
             let key = request.capabilities.json();
             let using = match request.may_be_asked() {
@@ -221,10 +241,12 @@ impl Core {
                 // The call itself says then that it is too late.
                 () = tokio::time::sleep_until(deadline) => {}
             }
-            let exchange = Exchange::begin(&self.parks, request, call, using, self.way.clone());
+            let exchange = Exchange::begin(&self.parks, request, call, using, self.way.clone(), place.take());
             match exchange.attend(call).await {
                 // The connection was over before the call left it, as only one that was idle can be.
-                Err(UpstreamError::Gone { may_have_run: false, .. }) if std::mem::take(&mut again) => {}
+                Err(UpstreamError::Gone { may_have_run: false, .. }) if std::mem::take(&mut again) => {
+                    place = exchange.give_back();
+                }
                 outcome => return Ok(self.translated(request, &whose, outcome?)),
             }
         }
@@ -256,6 +278,7 @@ impl Core {
     fn translated(&self, request: &Request, whose: &Whose, outcome: Attended) -> Reply {
         let Reply { message, head } = match outcome {
             Attended::Question(message) => return made(message),
+            Attended::Task(exchange) => return made(self.kept.keep(exchange, whose.clone())),
             Attended::Answer(reply) => reply,
         };
         if message.kind() == Kind::Error

@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 LOG = sys.argv[sys.argv.index("--log") + 1] if "--log" in sys.argv else None
 ELICIT = {"type": "object", "properties": {"name": {"type": "string"}}}
+BORN = "2026-01-01T00:00:00Z"
 lock = threading.Lock()
 
 def log(line):
@@ -65,7 +66,7 @@ class Session:
                 "resources": {"subscribe": True}, "logging": {}, "tasks": {"requests": {"tools": {"call": {}}}}, "experimental": {"x": {}}},
                 "serverInfo": {"name": "legacy", "version": "0"}, "instructions": "be \u00e9xact", "resultType": "input_required"}
         if method == "tools/list":
-            names = ["ask", "ask_all", "ask_twice", "ask_more", "task", "endless_task", "fake", "page", "count", "die", "steps", "hold", "capabilities", "late"]
+            names = ["ask", "ask_all", "ask_twice", "ask_more", "task", "endless_task", "any_task", "fake", "page", "count", "die", "steps", "hold", "capabilities", "late"]
             return {"resultType": "input_required", "ttlMs": 99, "tools": [{"name": name, "inputSchema": {"type": "object"},
                 "execution": {"taskSupport": "required" if name.endswith("task") else "forbidden"}} for name in names]}
         if method == "logging/setLevel":
@@ -81,15 +82,31 @@ class Session:
         if method == "tasks/get":
             task = self.tasks[params["taskId"]]
             task["looks"] += 1
-            return {"taskId": params["taskId"], "status": "working" if task["looks"] < 3 else "input_required", "pollInterval": 1}
+            gate = task["wanted"].get("until")
+            working = task["looks"] < 3 or (gate is not None and not os.path.exists(gate))
+            status = "working" if working else task["wanted"].get("status", "input_required")
+            return {"taskId": params["taskId"], "status": status, "pollInterval": 1, **task["says"]}
         if method == "tasks/result":
-            said = self.ask(id, "elicitation", "in a task")
-            return text(json.dumps(said))
+            return self.outcome(id, self.tasks[params["taskId"]]["wanted"])
         if method == "tasks/cancel":
             return {"taskId": params["taskId"], "status": "cancelled"}
+        if method == "completion/complete":
+            until(params["argument"]["value"])
+            return {"completion": {"values": []}}
         if method == "tools/call":
             return self.tool(id, params["name"], params.get("arguments") or {}, params)
         raise Refused(-32601, "Method not found")
+
+    def outcome(self, id, wanted):
+        """What a task comes to that was called with these arguments."""
+        if "wait" in wanted:
+            until(wanted["wait"])
+        ids = [self.start(id, *question(kind, "in a task")) for kind in wanted.get("ask", ["elicitation"])]
+        said = [self.wait(one) for one in ids]
+        said += [self.ask(id, kind, "later") for kind in wanted.get("then", [])]
+        if "fault" in wanted:
+            raise Refused(wanted["fault"], "it broke", {"k": 1})
+        return {**text(json.dumps(said if "ask" in wanted else said[0])), "structuredContent": {}, **({"isError": True} if "bad" in wanted else {})}
 
     def tool(self, id, name, arguments, params):
         said = arguments.get("text", "?")
@@ -113,14 +130,21 @@ class Session:
             self.ask(id, "elicitation", said)
             step(2)
             return text("stepped")
-        if name in ("task", "shy_task", "endless_task"):
+        if name in ("task", "shy_task", "endless_task", "any_task"):
             if "task" not in params:
                 raise Refused(-32601, "this tool can only be called as a task")
             if name == "endless_task":
                 step(1)
+            if "first" in arguments:
+                self.ask(id, arguments["first"], "before the task")
+            if "plain" in arguments:
+                return text("at once")
+            if "refuse" in arguments:
+                raise Refused(-32602, "not like this")
             task = str(uuid.uuid4())
-            self.tasks[task] = {"looks": -1000000 if name == "endless_task" else 0}
-            return {"task": {"taskId": task, "status": "working", "pollInterval": 1}}
+            says = {"createdAt": BORN, "lastUpdatedAt": BORN, "ttl": arguments.get("ttl"), "statusMessage": "at it"} if name == "any_task" else {}
+            self.tasks[task] = {"looks": -1000000 if name == "endless_task" else 0, "wanted": arguments, "says": says}
+            return {"task": {"taskId": task, "status": "working", "pollInterval": 1, **says}}
         if name == "fake":
             return {"resultType": "input_required", "inputRequests": {"r1": {"method": "roots/list"}}, "requestState": "x", "content": []}
         if name == "page":
@@ -133,8 +157,7 @@ class Session:
             return text(json.dumps([self.count, os.getpid(), self.level, sorted(self.subscribed)]))
         if name == "die":
             question_id = self.start(id, *question("elicitation", said))
-            while not os.path.exists(arguments["when"]):
-                time.sleep(0.005)
+            until(arguments["when"])
             os._exit(3)
         if name == "hold":
             n = 0
@@ -152,6 +175,10 @@ class Session:
 class Refused(Exception):
     def __init__(self, code, message, data=None):
         self.error = {"code": code, "message": message, **({"data": data} if data else {})}
+
+def until(path):
+    while not os.path.exists(path):
+        time.sleep(0.005)
 
 def text(said):
     return {"content": [{"type": "text", "text": said}]}

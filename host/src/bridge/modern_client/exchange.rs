@@ -1,6 +1,9 @@
 //! One call at a legacy server. Its client comes and goes: it is there until the server asks something,
 //! and comes back with the answers.
 
+mod background;
+mod question;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -21,6 +24,9 @@ use crate::jsonrpc::Message;
 use crate::protocol::{errors, methods};
 use crate::proxy::Downlink;
 use crate::upstream::{Reply, UpstreamCall, UpstreamError};
+use background::Background;
+pub(super) use background::{Stands, View, now, text_at};
+use question::{Answer, Question};
 
 /// Servers ask several things at once one after the other: so long after the last one they are all there.
 const SIBLINGS: Duration = Duration::from_millis(10);
@@ -30,8 +36,6 @@ const QUESTIONS: usize = 16;
 const GRACE: Duration = Duration::from_secs(2);
 /// As good as for ever: how long the server may take is decided here.
 const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 3600);
-/// The client refuses (2025-11-25, sampling).
-const REFUSED: i32 = -1;
 
 /// One call at a legacy server.
 pub(super) struct Exchange {
@@ -57,6 +61,9 @@ struct State {
     /// The name under which it waits, and until when.
     parked: Option<(String, Instant)>,
     place: Option<Place>,
+    /// Whether its client may be answered with a task, and the task, once the server made one.
+    may_be_task: bool,
+    task: Option<Background>,
     using: Option<Arc<Using>>,
     outcome: Option<Result<Reply, UpstreamError>>,
     over: bool,
@@ -67,41 +74,36 @@ struct Client {
     token: Option<Bytes>,
 }
 
-struct Question {
-    method: Box<str>,
-    params: Option<Bytes>,
-    until: Instant,
-    answer: oneshot::Sender<Answer>,
-}
-
-/// A raw result, or the code and text of an error.
-type Answer = Result<Bytes, (i32, &'static str)>;
-
 /// What waiting came to.
 pub(super) enum Attended {
     /// The server's answer, as it gave it.
     Answer(Reply),
     /// The result that asks the client.
     Question(Message),
+    /// The server made a task of it, which goes on without anybody who waits.
+    Task(Arc<Exchange>),
 }
 
 /// What a waiting client waits for next.
 enum Next {
     Outcome(Result<Reply, UpstreamError>),
     Ask(Message),
+    Task,
     /// More questions may come until then.
     At(Instant),
     Nothing,
 }
 
 impl Exchange {
-    /// Sends the call, in a task of its own.
+    /// Sends the call, in a task of its own. With a `place` its client may be answered with a task, which
+    /// has that place.
     pub(super) fn begin(
         parks: &Arc<Parks>,
         request: &Request,
         call: &UpstreamCall,
         using: Using,
         way: tasks::Way,
+        place: Option<Place>,
     ) -> Arc<Exchange> {
         let now = Instant::now();
         let using = Arc::new(using);
@@ -113,7 +115,9 @@ impl Exchange {
             asked: now,
             alive: now,
             parked: None,
-            place: None,
+            may_be_task: place.is_some(),
+            task: None,
+            place,
             using: Some(Arc::clone(&using)),
             outcome: None,
             over: false,
@@ -145,11 +149,16 @@ impl Exchange {
     /// The client is back, with answers.
     pub(super) fn resume(&self, request: &Request, call: &UpstreamCall) {
         self.attach(request, call);
+        self.answer(request.answers.as_ref());
+    }
+
+    /// Hands on the answers to what was asked. Others answer nothing.
+    pub(super) fn answer(&self, answers: Option<&Bytes>) {
         let mut state = lock(&self.state);
         let state = &mut *state;
         let all = std::mem::take(&mut state.questions);
         for (key, question) in all {
-            if let Some(answer) = answer_to(request.answers.as_ref(), key) {
+            if let Some(answer) = answer_to(answers, key) {
                 // Who asked may have taken the question back meanwhile.
                 let _ = question.answer.send(Ok(answer));
             } else if !state.capabilities.allow(&question.message()) {
@@ -172,6 +181,7 @@ impl Exchange {
         state.client = Some(Client { downlink: Arc::clone(&call.downlink), token: request.token.clone() });
         state.capabilities =
             if request.may_be_asked() { request.capabilities } else { Capabilities::default() };
+        state.may_be_task &= request.knows_tasks;
         state.alive = Instant::now();
         state.parked = None;
         if let Some(using) = &state.using {
@@ -199,6 +209,10 @@ impl Exchange {
                     attendance.armed = false;
                     return Ok(Attended::Question(message));
                 }
+                Next::Task => {
+                    attendance.armed = false;
+                    return Ok(Attended::Task(Arc::clone(self)));
+                }
                 Next::At(at) => Some(at),
                 Next::Nothing => None,
             };
@@ -223,6 +237,10 @@ impl Exchange {
 
     fn next(self: &Arc<Self>) -> Next {
         let mut state = lock(&self.state);
+        if state.may_be_task && state.task.is_some() {
+            state.leave();
+            return Next::Task;
+        }
         if let Some(outcome) = state.outcome.take() {
             return Next::Outcome(outcome);
         }
@@ -237,16 +255,10 @@ impl Exchange {
             state.refuse_all();
             return Next::Nothing;
         };
-        let questions = state.questions.iter();
-        let questions = questions.map(|(key, q)| (*key, &*q.method, q.params.as_deref()));
-        let message = input_required(questions, &id);
+        let message = input_required(state.open(), &id);
         let until = state.questions.values().map(|q| q.until).min().unwrap_or(at);
-        // From here on nothing reaches the client: its exchange ends with this answer.
-        state.client = None;
+        state.leave();
         state.parked = Some((id.clone(), until));
-        if let Some(using) = &state.using {
-            using.park(true);
-        }
         self.parks.park(id, Parked::Call(Arc::clone(self)), self.whose.clone(), until);
         drop(state);
         self.changed.send_replace(());
@@ -307,9 +319,11 @@ impl Exchange {
     fn finish(&self, outcome: Result<Reply, UpstreamError>) {
         let using = {
             let mut state = lock(&self.state);
-            state.outcome = Some(outcome);
+            // A task that was cancelled stays so, whatever the server made of that.
+            state.outcome.get_or_insert(outcome);
             state.over = true;
             state.refuse_all();
+            state.touch();
             state.using.take()
         };
         drop(using);
@@ -361,6 +375,7 @@ impl Exchange {
         let until = now + self.patience;
         state.questions.insert(key, Question { method, params, until, answer });
         (state.next, state.asked, state.alive) = (key + 1, now, now);
+        state.touch();
         drop(state);
         self.changed.send_replace(());
         Ok((key, answered))
@@ -388,6 +403,11 @@ impl Downlink for Exchange {
     }
 
     fn ask(&self, request: Message) -> BoxFuture<'_, Message> {
+        // On a pipe, the server may seem to ask in the course of what is made beside the call that it means.
+        let host = lock(&self.state).using.as_ref().and_then(|using| using.host());
+        if let Some(host) = host {
+            return Box::pin(async move { host.ask(request).await });
+        }
         let taken = self.take(&request);
         Box::pin(async move {
             let id = request.id();
@@ -407,13 +427,20 @@ impl Downlink for Exchange {
     }
 }
 
-impl Question {
-    fn message(&self) -> Message {
-        Message::request(b"0", &self.method, self.params.as_deref())
-    }
-}
-
 impl State {
+    /// From here on nothing reaches the client: its exchange ends with the answer that it gets now.
+    fn leave(&mut self) {
+        self.client = None;
+        if let Some(using) = &self.using {
+            using.park(true);
+        }
+    }
+
+    /// The open questions, by their keys.
+    fn open(&self) -> impl Iterator<Item = (u32, &str, Option<&[u8]>)> {
+        self.questions.iter().map(|(key, question)| (*key, &*question.method, question.params.as_deref()))
+    }
+
     /// The questions have lost their sense.
     fn refuse_all(&mut self) {
         for question in std::mem::take(&mut self.questions).into_values() {
@@ -422,15 +449,8 @@ impl State {
         }
     }
 
-    /// The user did not decide.
     fn cancel_all(&mut self) {
-        for question in std::mem::take(&mut self.questions).into_values() {
-            let answer = match &*question.method {
-                "elicitation/create" => Ok(Bytes::from_static(b"{\"action\":\"cancel\"}")),
-                _ => Err((REFUSED, "the client did not answer in time")),
-            };
-            let _ = question.answer.send(answer);
-        }
+        std::mem::take(&mut self.questions).into_values().for_each(Question::cancel);
     }
 }
 

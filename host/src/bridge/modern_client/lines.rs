@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::capabilities::initialize;
+use super::exchange::Exchange;
 use super::lock;
 use super::news::{News, Wishes};
 use crate::proxy::Downlink;
@@ -119,6 +120,11 @@ pub(super) struct Using {
 impl Using {
     pub(super) fn line(&self) -> &Arc<Line> {
         &self.line
+    }
+
+    /// The call beside which this one is made, where everything on the connection is known to be its.
+    pub(super) fn host(&self) -> Option<Arc<Exchange>> {
+        if self.guest { self.line.news.owner() } else { None }
     }
 
     /// The server may still be at work on the call: what it asks later would seem to belong to the next.

@@ -34,6 +34,11 @@ impl News {
         News { client, only: Mutex::default() }
     }
 
+    /// The call that everything on the connection belongs to; none where that cannot be told.
+    pub(super) fn owner(&self) -> Option<Arc<Exchange>> {
+        lock(&self.only).as_ref().and_then(Weak::upgrade)
+    }
+
     /// Until further notice, everything on the connection belongs to this call.
     pub(super) fn belongs_to(&self, only: Option<Weak<Exchange>>) {
         *lock(&self.only) = only;
@@ -53,7 +58,7 @@ impl Downlink for News {
     }
 
     fn ask(&self, request: Message) -> BoxFuture<'_, Message> {
-        let only = lock(&self.only).as_ref().and_then(Weak::upgrade);
+        let only = self.owner();
         Box::pin(async move {
             match only {
                 Some(exchange) => exchange.ask(request).await,

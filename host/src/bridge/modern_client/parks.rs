@@ -19,7 +19,7 @@ pub(super) enum Parked {
     Visit(Visit),
 }
 
-/// Whose a call is: nobody else's answers reach it.
+/// Whose a call is, or a task that came of it: nobody else's answers reach it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Whose {
     method: Box<str>,

@@ -32,6 +32,19 @@ pub(super) struct Way {
     pub(super) stop: CancellationToken,
     /// None where the server has no tasks for tools.
     pub(super) tools: Option<Arc<TaskTools>>,
+    /// How long a task lasts that is kept for its client.
+    pub(super) lasts: Duration,
+}
+
+impl Way {
+    /// Whether this calls a tool that can only be called as a task. By what the list says, and not by trying:
+    /// a relay may give such an answer for what it ran.
+    pub(super) fn makes_task(&self, message: &Message) -> bool {
+        let Some(tools) = self.tools.as_ref().filter(|_| message.method() == Some("tools/call")) else {
+            return false;
+        };
+        message.param_text("name").is_some_and(|name| tools.require(&name))
+    }
 }
 
 /// The tools that can only be called as tasks.
@@ -61,32 +74,26 @@ pub(super) async fn run(
     using: &Arc<Using>,
     way: &Way,
 ) -> Result<Reply, UpstreamError> {
-    let connection = using.line().connection();
-    let tool = match (&way.tools, call.message.method()) {
-        (Some(tools), Some("tools/call")) => call.message.param_text("name").map(|name| (tools, name)),
-        _ => None,
-    };
-    let Some((tools, name)) = tool.map(|(tools, name)| (tools, name.into_owned())) else {
-        return connection.call(call).await;
-    };
-    // By what the list says, and not by trying: a relay may give such an answer for what it ran.
-    if !tools.require(&name) {
-        return connection.call(call).await;
+    if way.makes_task(&call.message) {
+        return as_task(exchange, call, using, way).await;
     }
-    as_task(exchange, call, using).await
+    using.line().connection().call(call).await
 }
 
 async fn as_task(
     exchange: &Arc<Exchange>,
     call: UpstreamCall,
     using: &Arc<Using>,
+    way: &Way,
 ) -> Result<Reply, UpstreamError> {
     let connection = using.line().connection();
     let _only = Only::new(exchange, using);
     // Not to be cancelled: only its answer says which task there is to cancel.
     let deadline = std::time::Instant::now() + CREATION;
+    // One that its client comes back for has to last that long at the server.
+    let ttl = exchange.may_be_task().then(|| format!(r#"{{"ttl":{}}}"#, way.lasts.as_millis()));
     let begin = UpstreamCall {
-        message: call.message.with_param("task", b"{}"),
+        message: call.message.with_param("task", ttl.as_deref().unwrap_or("{}").as_bytes()),
         cancel: CancellationToken::new(),
         deadline,
         hard_deadline: deadline,
@@ -98,6 +105,7 @@ async fn as_task(
         // It answered at once.
         return Ok(created);
     };
+    exchange.became(task.unwrap_or_default());
     let mut under_way = Task { using, call: &call, id: &id, armed: true };
     let mut pause = pause_of(task);
     let params = [b"{\"taskId\":", &id[..], b"}"].concat();
@@ -114,6 +122,7 @@ async fn as_task(
             return Ok(looked);
         }
         let result = looked.message.result();
+        exchange.described(result.as_deref().unwrap_or_default());
         match result.as_deref().and_then(|task| jsonrpc::get(task, "/status")) {
             Some(b"\"working\"") => pause = pause_of(result.as_deref()),
             // It ends, or asks for something and then ends, while somebody waits for its result.

@@ -193,3 +193,21 @@ async fn a_kind_gives_way_to_another_where_there_is_no_room() {
         assert!(adapter.core.lines.kinds().values().sum::<usize>() <= 2);
     }
 }
+
+#[tokio::test]
+async fn a_task_keeps_the_adapter_and_ends_with_it() {
+    const KNOWS: &str = r#"{"extensions":{"io.modelcontextprotocol/tasks":{}}}"#;
+    let (_all, adapter) = adapter(|_| {}).await;
+    let list = UpstreamCall {
+        message: Message::request(b"1", "tools/list", None),
+        ..tool("endless_task", KNOWS, "", of("ada"))
+    };
+    adapter.call(list).await.unwrap();
+    assert!(!adapter.has_parked());
+    let created = adapter.call(tool("endless_task", KNOWS, "", of("ada"))).await.unwrap();
+    assert_eq!(created.message.result_member("resultType"), Some(&b"\"task\""[..]));
+    assert!(adapter.has_parked(), "it is not let go of while there is a task");
+    adapter.close();
+    assert!(!adapter.has_parked());
+    assert!(adapter.call(tool("endless_task", KNOWS, "", of("ada"))).await.is_err());
+}

@@ -5,12 +5,13 @@ use bytes::Bytes;
 
 use super::capabilities::Capabilities;
 use crate::jsonrpc::{self, Document, Kind, Message};
+use crate::protocol::extensions::TASKS;
 use crate::protocol::{errors, meta, methods, rounds, versions};
 
 /// Reserved keys of `_meta` begin so.
 const RESERVED: &str = "io.modelcontextprotocol/";
 /// What the modern era has of a server's capabilities (2026-07-28, schema: ServerCapabilities). `tasks`
-/// became an extension that is another protocol, and `experimental` was agreed on with somebody else.
+/// became an extension, and `experimental` was agreed on with somebody else.
 const CAPABILITIES: [&str; 5] = ["tools", "prompts", "resources", "completions", "logging"];
 /// Longest list of pages that a server may want visited at once.
 const VISITS: usize = 16;
@@ -29,6 +30,8 @@ pub(super) struct Request {
     pub(super) state: Option<String>,
     /// Raw `inputResponses`.
     pub(super) answers: Option<Bytes>,
+    /// Whether its client may be answered with a task (the extension of tasks).
+    pub(super) knows_tasks: bool,
 }
 
 impl Request {
@@ -45,6 +48,7 @@ impl Request {
             token: copied(message.meta(meta::PROGRESS_TOKEN)),
             state: state.map(|raw| text(Some(raw)).unwrap_or_default()),
             answers: copied(message.param("inputResponses")),
+            knows_tasks: knows_tasks(message),
         }
     }
 
@@ -62,6 +66,17 @@ impl Request {
             && !method.starts_with("server/")
             && !method.starts_with("subscriptions/")
     }
+}
+
+fn knows_tasks(message: &Message) -> bool {
+    let capabilities = message.meta(meta::CLIENT_CAPABILITIES).unwrap_or_default();
+    let settings = jsonrpc::get(capabilities, &jsonrpc::pointer(&["extensions", TASKS]));
+    settings.is_some_and(|settings| settings.starts_with(b"{"))
+}
+
+/// Whether a server makes tasks of calls of its tools (2025-11-25, tasks).
+pub(super) fn has_tasks(initialized: &[u8]) -> bool {
+    jsonrpc::get(initialized, "/capabilities/tasks/requests/tools/call").is_some()
 }
 
 /// Without what only this era has, and without `task`, which in it means nothing.
@@ -106,7 +121,7 @@ pub(super) fn answer(request: &Request, message: Message, initialized: &[u8]) ->
 }
 
 /// Every modern result should say whose it is (2026-07-28, `_meta`).
-fn with_server_info(message: Message, initialized: &[u8]) -> Message {
+pub(super) fn with_server_info(message: Message, initialized: &[u8]) -> Message {
     let Some(info) = jsonrpc::get(initialized, "/serverInfo").filter(|raw| raw.starts_with(b"{")) else {
         return message;
     };
@@ -190,6 +205,10 @@ pub(super) fn discovery(initialized: &[u8]) -> Bytes {
         out.extend_from_slice(b"\":");
         out.extend_from_slice(raw);
     }
+    if has_tasks(initialized) {
+        let comma = if first { "" } else { "," };
+        out.extend_from_slice(format!("{comma}\"extensions\":{{\"{TASKS}\":{{}}}}").as_bytes());
+    }
     out.push(b'}');
     if let Some(raw) = jsonrpc::get(initialized, "/instructions").filter(|raw| raw.starts_with(b"\"")) {
         out.extend_from_slice(b",\"instructions\":");
@@ -236,7 +255,19 @@ pub(super) fn input_required<'a>(
     questions: impl Iterator<Item = (u32, &'a str, Option<&'a [u8]>)>,
     state: &str,
 ) -> Message {
-    let mut out = b"{\"resultType\":\"input_required\",\"inputRequests\":{".to_vec();
+    let mut out = b"{\"resultType\":\"input_required\",\"inputRequests\":".to_vec();
+    out.extend_from_slice(&input_requests(questions));
+    out.extend_from_slice(b",\"requestState\":");
+    out.extend_from_slice(&jsonrpc::escape(state));
+    out.push(b'}');
+    Message::response(b"0", &out)
+}
+
+/// Questions by their keys, as JSON.
+pub(super) fn input_requests<'a>(
+    questions: impl Iterator<Item = (u32, &'a str, Option<&'a [u8]>)>,
+) -> Vec<u8> {
+    let mut out = b"{".to_vec();
     for (at, (key, method, params)) in questions.enumerate() {
         if at > 0 {
             out.push(b',');
@@ -249,10 +280,8 @@ pub(super) fn input_required<'a>(
         }
         out.push(b'}');
     }
-    out.extend_from_slice(b"},\"requestState\":");
-    out.extend_from_slice(&jsonrpc::escape(state));
     out.push(b'}');
-    Message::response(b"0", &out)
+    out
 }
 
 /// The client's answer to a question by its key; none where there is none that could be one.

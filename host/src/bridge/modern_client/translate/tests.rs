@@ -39,6 +39,20 @@ fn a_request_loses_what_only_its_era_has_and_nothing_else() {
 }
 
 #[test]
+fn a_client_knows_tasks_if_it_says_so_in_an_object() {
+    for (capabilities, knows) in [
+        (r#"{"extensions":{"io.modelcontextprotocol/tasks":{}}}"#, true),
+        (r#"{"extensions":{"io.modelcontextprotocol/tasks":true}}"#, false),
+        (r#"{"extensions":{"io.modelcontextprotocol":{"tasks":{}}}}"#, false),
+        (r#"{"tasks":{}}"#, false),
+    ] {
+        let params =
+            format!(r#"{{"_meta":{{"io.modelcontextprotocol/clientCapabilities":{capabilities}}}}}"#);
+        assert_eq!(request("tools/call", &params).knows_tasks, knows, "{capabilities}");
+    }
+}
+
+#[test]
 fn only_what_both_eras_have_is_sent() {
     for method in ["tools/call", "tools/list", "resources/read", "completion/complete", "acme/own"] {
         assert!(request(method, "{}").is_legacy_too(), "{method}");
@@ -112,6 +126,20 @@ fn discovery_says_what_initialize_said() {
         String::from_utf8_lossy(&discovery)
             .contains(r#""_meta":{"io.modelcontextprotocol/serverInfo":{"name":"s","x":1.0}}"#)
     );
+    for (said, told) in [
+        (
+            r#"{"capabilities":{"tasks":{"requests":{"tools":{"call":{}}}}}}"#,
+            r#"{"extensions":{"io.modelcontextprotocol/tasks":{}}}"#,
+        ),
+        (
+            r#"{"capabilities":{"tools":{},"tasks":{"requests":{"tools":{"call":{}}}},"extensions":{"x/y":{}}}}"#,
+            r#"{"tools":{},"extensions":{"io.modelcontextprotocol/tasks":{}}}"#,
+        ),
+        (r#"{"capabilities":{"tasks":{"list":{},"requests":{"tools":{}}}}}"#, "{}"),
+    ] {
+        let discovery = super::discovery(said.as_bytes());
+        assert_eq!(jsonrpc::get(&discovery, "/capabilities"), Some(told.as_bytes()), "{said}");
+    }
     let bare: serde_json::Value = serde_json::from_slice(&super::discovery(b"{}")).unwrap();
     assert_eq!(
         (&bare["capabilities"], &bare["supportedVersions"]),
