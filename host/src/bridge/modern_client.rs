@@ -81,8 +81,11 @@ async fn open(
     let initialized = first.line().connection().handshake().result.clone();
     let (pipes, transport) = first.line().transport();
     // One that waits keeps its connection: there must be one left for the others.
-    let most =
-        bounds.parked_calls.min(if pipes { bounds.bridged_connections - 1 } else { u32::MAX }) as usize;
+    let spare = if pipes { bounds.bridged_connections - 1 } else { u32::MAX };
+    let most = match spare < bounds.parked_calls {
+        true => (spare as usize, "limits.bridged_connections"),
+        false => (bounds.parked_calls as usize, "limits.parked_calls"),
+    };
     let has_tasks = translate::has_tasks(&initialized);
     let lasts = Duration::from_secs(bounds.task_seconds);
     let core = Arc::new(Core {
@@ -90,9 +93,9 @@ async fn open(
             protocol_version: versions::MODERN[0].to_owned(),
             result: translate::discovery(&initialized),
         },
+        kept: Arc::new(Tasks::new(initialized.clone(), lasts, stop.clone())),
         initialized,
         parks: Arc::new(Parks::new(most, hello.owner == Owner::Shared, of_server)),
-        kept: Arc::new(Tasks::new(lasts, stop.clone())),
         way: Way {
             server: Arc::clone(&hello.server),
             patience: Duration::from_secs(bounds.parked_seconds),
@@ -185,7 +188,7 @@ impl Core {
         }
         if self.way.tools.is_some() && kept::METHODS.contains(&&*request.method) {
             let principal = call.outgoing.principal();
-            return Ok(made(self.kept.answer(&request, principal, &self.initialized)));
+            return Ok(made(self.kept.answer(&request, principal)));
         }
         if !request.is_legacy_too() {
             let text = format!("Method not found: {}", request.method);
@@ -220,9 +223,9 @@ impl Core {
         let mut place = None;
         if request.knows_tasks && self.way.makes_task(&request.message) {
             // Before anything is sent: there is no way to look after a task that has no place.
-            place = self.parks.place(&whose);
-            if place.is_none() {
-                return Ok(made(errors::busy(Some(b"0"), "limits.parked_calls")));
+            match self.parks.place(&whose) {
+                Ok(found) => place = Some(found),
+                Err(limit) => return Ok(made(errors::busy(Some(b"0"), limit))),
             }
         }
         loop {

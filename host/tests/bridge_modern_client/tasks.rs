@@ -99,6 +99,9 @@ fn a_call_becomes_a_task_that_asks_and_is_fetched() {
         let task = when_it_is(&client, id, "completed");
         assert_eq!(task["result"]["resultType"], "complete", "{task}");
         assert_eq!(text(&task["result"]), json!([{ "n": 1 }, { "n": 2 }, { "n": 3 }]));
+        let own = json!({ "name": "legacy", "version": "0" });
+        let whose = json!({ "io.modelcontextprotocol/serverInfo": own });
+        assert_eq!((&task["_meta"], &task["result"]["_meta"]), (&whose, &whose), "{task}");
         assert_eq!(task.get("inputRequests"), None, "{task}");
         for over in [update(&client, id, json!({ "r3": {} })), cancel(&client, id)] {
             assert_eq!(over.result()["resultType"], "complete", "{over:?}");
@@ -124,6 +127,20 @@ fn the_error_of_a_task_is_its_end_and_a_tools_own_is_a_result() {
         let task = when_it_is(&client, &id, "cancelled");
         assert_eq!((task.get("error"), task.get("result")), (None, None), "{task}");
     });
+}
+
+#[test]
+fn a_server_that_dies_between_two_looks_at_a_task_gets_no_second_call() {
+    let bed = Bed::stdio(|setup| setup);
+    // The second look would come long after its end.
+    let wanted = json!({ "die": true, "pause": 1_000 });
+    let client = bed.client(knowing(all()));
+    let id = begin(&client, wanted.clone());
+    let task = when_it_is(&client, &id, "failed");
+    assert!(task["error"]["message"].as_str().unwrap().contains("may have run"), "{task}");
+    let driven = bed.client(all()).call("any_task", wanted);
+    assert!(driven.error()["message"].as_str().unwrap().contains("may have run"), "{driven:?}");
+    assert_eq!(bed.arrived("tools/call").len(), 2, "once each");
 }
 
 #[test]
@@ -302,6 +319,11 @@ fn a_question_of_a_task_does_not_wait_for_ever() {
 
 #[test]
 fn a_task_has_a_place_until_its_client_knows_its_end() {
+    let tight = Bed::stdio(|setup| setup.with_limit("bridged_connections", 2));
+    let client = tight.client(knowing(all()));
+    begin(&client, json!({}));
+    let busy = client.call("any_task", json!({}));
+    assert!(busy.error()["message"].as_str().unwrap().contains("limits.bridged_connections"), "{busy:?}");
     let bed = Bed::stdio(|setup| setup.with_limit("parked_calls", 1));
     let client = bed.client(knowing(all()));
     let wanted = json!({ "ask": [], "until": bed.gate.plugins().join("../go") });

@@ -85,9 +85,12 @@ class Session:
             gate = task["wanted"].get("until")
             working = task["looks"] < 3 or (gate is not None and not os.path.exists(gate))
             status = "working" if working else task["wanted"].get("status", "input_required")
+            if "die" in task["wanted"]:
+                threading.Timer(0.05, os._exit, [3]).start()
             return {"taskId": params["taskId"], "status": status, "pollInterval": 1, **task["says"]}
         if method == "tasks/result":
-            return self.outcome(id, self.tasks[params["taskId"]]["wanted"])
+            related = {"io.modelcontextprotocol/related-task": {"taskId": params["taskId"]}}
+            return {**self.outcome(id, self.tasks[params["taskId"]]["wanted"]), "_meta": related}
         if method == "tasks/cancel":
             return {"taskId": params["taskId"], "status": "cancelled"}
         if method == "completion/complete":
@@ -142,7 +145,7 @@ class Session:
             if "refuse" in arguments:
                 raise Refused(-32602, "not like this")
             task = str(uuid.uuid4())
-            says = {"createdAt": BORN, "lastUpdatedAt": BORN, "ttl": arguments.get("ttl"), "statusMessage": "at it"} if name == "any_task" else {}
+            says = {"createdAt": BORN, "lastUpdatedAt": BORN, "ttl": arguments.get("ttl"), "statusMessage": "at it", "pollInterval": arguments.get("pause", 1)} if name == "any_task" else {}
             self.tasks[task] = {"looks": -1000000 if name == "endless_task" else 0, "wanted": arguments, "says": says}
             return {"task": {"taskId": task, "status": "working", "pollInterval": 1, **says}}
         if name == "fake":

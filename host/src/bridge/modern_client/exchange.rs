@@ -366,7 +366,7 @@ impl Exchange {
         if state.place.is_none() {
             let place = self.parks.place(&self.whose);
             let full = "too many calls wait for answers: `limits.parked_calls` is reached; try again later";
-            state.place = Some(place.ok_or((errors::BUSY, full))?);
+            state.place = Some(place.map_err(|_| (errors::BUSY, full))?);
         }
         let (answer, answered) = oneshot::channel();
         let (key, now) = (state.next, Instant::now());

@@ -30,6 +30,8 @@ const KNOWN: usize = 32;
 /// All tasks of one adapter.
 pub(super) struct Tasks {
     all: Mutex<BTreeMap<String, Task>>,
+    /// What the server said of itself.
+    initialized: Bytes,
     /// How long each lasts.
     lasts: Duration,
     /// Cancelled when the adapter ends.
@@ -50,8 +52,8 @@ struct Task {
 }
 
 impl Tasks {
-    pub(super) fn new(lasts: Duration, stop: CancellationToken) -> Tasks {
-        Tasks { all: Mutex::default(), lasts, stop }
+    pub(super) fn new(initialized: Bytes, lasts: Duration, stop: CancellationToken) -> Tasks {
+        Tasks { all: Mutex::default(), initialized, lasts, stop }
     }
 
     /// Keeps a call that became a task. Returns the answer to the call.
@@ -81,16 +83,11 @@ impl Tasks {
                 all.sweep();
             }
         });
-        Message::response(b"0", &said)
+        translate::with_server_info(Message::response(b"0", &said), &self.initialized)
     }
 
     /// The answer to a request that is about a task.
-    pub(super) fn answer(
-        &self,
-        request: &Request,
-        principal: Option<Arc<Principal>>,
-        initialized: &[u8],
-    ) -> Message {
+    pub(super) fn answer(&self, request: &Request, principal: Option<Arc<Principal>>) -> Message {
         if !request.knows_tasks {
             let data = format!(r#"{{"requiredCapabilities":{{"extensions":{{"{TASKS}":{{}}}}}}}}"#);
             let text = format!("{} needs the extension {TASKS}: declare it", request.method);
@@ -101,7 +98,7 @@ impl Tasks {
         let found = lock(&self.all).get(&*id).filter(|task| task.is_there(&whose)).cloned();
         let Some(task) = found else { return refused(rescue::unknown(ItemKind::Task, &id)) };
         let answer = match &*request.method {
-            "tasks/get" => self.described(&id, &task, initialized),
+            "tasks/get" => self.described(&id, &task),
             "tasks/update" => match request.answers.as_ref().filter(|raw| raw.starts_with(b"{")) {
                 Some(answers) => {
                     task.exchange.answer(Some(answers));
@@ -115,18 +112,22 @@ impl Tasks {
                 acknowledged()
             }
         };
-        if answer.kind() == Kind::Error { answer } else { translate::with_server_info(answer, initialized) }
+        if answer.kind() == Kind::Error {
+            answer
+        } else {
+            translate::with_server_info(answer, &self.initialized)
+        }
     }
 
     /// How a task is doing.
-    fn described(&self, id: &str, task: &Task, initialized: &[u8]) -> Message {
+    fn described(&self, id: &str, task: &Task) -> Message {
         let view = task.exchange.view();
         let (status, more) = match &view.stands {
             Stands::Working => ("working", None),
             Stands::Asking(questions) => ("input_required", Some(("inputRequests", questions.clone()))),
             Stands::Over(outcome) => {
                 self.is_known(id);
-                ended(outcome, &view, initialized)
+                ended(outcome, &view, &self.initialized)
             }
         };
         Message::response(b"0", &told(id, task, &view, ("complete", status), more))

@@ -44,6 +44,8 @@ pub(super) struct Parks {
     all: Mutex<HashMap<String, Entry>>,
     mine: Mutex<HashMap<(String, String), usize>>,
     room: Arc<Semaphore>,
+    /// What bounds it.
+    limit: &'static str,
     /// Of everybody's at this server.
     of_server: Arc<Semaphore>,
     /// Most that one of several principals gets.
@@ -71,35 +73,37 @@ impl Drop for Place {
 }
 
 impl Parks {
-    /// `shared`: several principals may be behind the adapter, and no one of them gets more than half.
-    pub(super) fn new(most: usize, shared: bool, of_server: Arc<Semaphore>) -> Parks {
+    /// `most`: with the limit that says so. `shared`: several principals may be behind the adapter, and no one of them gets more than half.
+    pub(super) fn new(
+        (most, limit): (usize, &'static str),
+        shared: bool,
+        of_server: Arc<Semaphore>,
+    ) -> Parks {
         let share = if shared { most.div_ceil(2) } else { most };
         Parks {
             all: Mutex::default(),
             mine: Mutex::default(),
             room: Arc::new(Semaphore::new(most)),
+            limit,
             of_server,
             share,
         }
     }
 
-    /// A place for one more; none if there is none left.
-    pub(super) fn place(self: &Arc<Self>, whose: &Whose) -> Option<Place> {
-        let room = Arc::clone(&self.room).try_acquire_owned().ok()?;
-        let of_server = Arc::clone(&self.of_server).try_acquire_owned().ok()?;
+    /// A place for one more; if there is none left, the limit that is in the way.
+    pub(super) fn place(self: &Arc<Self>, whose: &Whose) -> Result<Place, &'static str> {
+        let room = Arc::clone(&self.room).try_acquire_owned().map_err(|_| self.limit)?;
+        let of_server =
+            Arc::clone(&self.of_server).try_acquire_owned().map_err(|_| "limits.calls_per_server")?;
         if let Some(principal) = &whose.principal {
             let mut mine = lock(&self.mine);
             let count = mine.entry(principal.clone()).or_default();
             if *count >= self.share {
-                return None;
+                return Err(self.limit);
             }
             *count += 1;
         }
-        Some(Place {
-            parks: Arc::clone(self),
-            principal: whose.principal.clone(),
-            _permits: (room, of_server),
-        })
+        Ok(Place { parks: Arc::clone(self), principal: whose.principal.clone(), _permits: (room, of_server) })
     }
 
     /// Notes a call that waits under this name.
@@ -164,7 +168,7 @@ mod tests {
     }
 
     fn parks(most: usize, shared: bool, of_server: usize) -> Arc<Parks> {
-        Arc::new(Parks::new(most, shared, Arc::new(Semaphore::new(of_server))))
+        Arc::new(Parks::new((most, "limits.parked_calls"), shared, Arc::new(Semaphore::new(of_server))))
     }
 
     #[tokio::test(start_paused = true)]
@@ -191,14 +195,15 @@ mod tests {
         let shared = parks(4, true, 9);
         let (ada, bob) = (whose("tools/call", "ada"), whose("tools/call", "bob"));
         let mut held = vec![shared.place(&ada).unwrap(), shared.place(&ada).unwrap()];
-        assert!(shared.place(&ada).is_none(), "the other half is for others");
+        assert_eq!(shared.place(&ada).err(), Some("limits.parked_calls"), "the other half is for others");
         held.push(shared.place(&bob).unwrap());
         held.remove(0);
         held.push(shared.place(&ada).unwrap());
         let alone = parks(4, false, 3);
-        let held: Vec<_> = std::iter::from_fn(|| alone.place(&ada)).collect();
+        let held: Vec<_> = std::iter::from_fn(|| alone.place(&ada).ok()).collect();
         assert_eq!(held.len(), 3, "the server has no more");
+        assert_eq!(alone.place(&ada).err(), Some("limits.calls_per_server"));
         drop(held);
-        assert!(alone.place(&ada).is_some() && lock(&alone.mine).is_empty());
+        assert!(alone.place(&ada).is_ok() && lock(&alone.mine).is_empty());
     }
 }

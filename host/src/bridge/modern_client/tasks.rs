@@ -117,7 +117,7 @@ async fn as_task(
             () = call.cancel.cancelled() => return Err(UpstreamError::Cancelled),
             () = tokio::time::sleep(pause) => {}
         }
-        let looked = connection.call(ask("tasks/get")).await?;
+        let looked = connection.call(ask("tasks/get")).await.map_err(ran)?;
         if looked.message.kind() == Kind::Error {
             return Ok(looked);
         }
@@ -129,9 +129,19 @@ async fn as_task(
             _ => break,
         }
     }
-    let reply = connection.call(ask("tasks/result")).await?;
+    let reply = connection.call(ask("tasks/result")).await.map_err(ran)?;
     under_way.armed = false;
     Ok(reply)
+}
+
+/// What went wrong for a call of which there is a task: it must not be made again.
+fn ran(error: UpstreamError) -> UpstreamError {
+    match error {
+        UpstreamError::Gone { server, reason, .. } => {
+            UpstreamError::Gone { server, reason, may_have_run: true }
+        }
+        error => error,
+    }
 }
 
 fn pause_of(task: Option<&[u8]>) -> Duration {

@@ -13,6 +13,8 @@ const RESERVED: &str = "io.modelcontextprotocol/";
 /// What the modern era has of a server's capabilities (2026-07-28, schema: ServerCapabilities). `tasks`
 /// became an extension, and `experimental` was agreed on with somebody else.
 const CAPABILITIES: [&str; 5] = ["tools", "prompts", "resources", "completions", "logging"];
+/// Names a server's task in what belongs to it (2025-11-25, tasks).
+const RELATED_TASK: &str = "io.modelcontextprotocol/related-task";
 /// Longest list of pages that a server may want visited at once.
 const VISITS: usize = 16;
 
@@ -127,6 +129,8 @@ pub(super) fn with_server_info(message: Message, initialized: &[u8]) -> Message 
     };
     let meta = message.result_member("_meta").filter(|raw| raw.starts_with(b"{")).unwrap_or(b"{}");
     let mut meta = Document::new(Bytes::copy_from_slice(meta), Default::default());
+    // The server's own task, which no client of this era knows.
+    let _ = meta.remove(&jsonrpc::pointer(&[RELATED_TASK]));
     let at = jsonrpc::pointer(&[meta::SERVER_INFO]);
     match meta.set(&at, info) {
         Ok(()) => message.with_result_member("_meta", Some(meta.bytes())),

@@ -53,7 +53,10 @@ pub(super) fn send(
         let text = "the server wants the user to visit a page first, and does not say which";
         return Message::error(id, errors::INTERNAL, text, None);
     };
-    let Some(place) = parks.place(whose) else { return errors::busy(id, "limits.parked_calls") };
+    let place = match parks.place(whose) {
+        Ok(place) => place,
+        Err(limit) => return errors::busy(id, limit),
+    };
     let open = (1..).zip(pages).collect();
     ask(parks, Visit { open, _place: Some(place) }, whose, patience)
 }

@@ -180,7 +180,7 @@ fn pages_to_visit_are_read_from_the_error_or_there_are_none() {
 #[test]
 fn a_result_says_whose_it_is_and_keeps_what_else_it_says() {
     let result =
-        br#"{"content":[],"_meta":{"a/b":1,"io.modelcontextprotocol/serverInfo":{"name":"forged"}}}"#;
+        br#"{"content":[],"_meta":{"a/b":1,"io.modelcontextprotocol/serverInfo":{"name":"forged"},"io.modelcontextprotocol/related-task":{"taskId":"t"}}}"#;
     let initialized = br#"{"serverInfo":{"name":"s","version":"1"}}"#;
     let told = answer(&request("tools/call", "{}"), Message::response(b"1", result), initialized);
     let meta = told.result_member("_meta").unwrap();
