@@ -156,6 +156,9 @@ impl Exchange {
     pub(super) fn answer(&self, answers: Option<&Bytes>) {
         let mut state = lock(&self.state);
         let state = &mut *state;
+        if state.over {
+            return;
+        }
         let all = std::mem::take(&mut state.questions);
         for (key, question) in all {
             if let Some(answer) = answer_to(answers, key) {

@@ -108,7 +108,7 @@ impl Exchange {
         }
         state.over = true;
         state.outcome = Some(Err(UpstreamError::Cancelled));
-        state.refuse_all();
+        // Its questions are refused after that: a server could take their refusal for what ends the task.
         state.touch();
         drop(state);
         self.cancel.cancel();
