@@ -55,3 +55,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Every critical section leaves plain data, so a panic cannot leave one half-written.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_is_a_date_with_its_zone() {
+        let now = timestamp();
+        assert!(now.starts_with("20") && now.ends_with('Z') && now.contains('T'), "{now}");
+    }
+}

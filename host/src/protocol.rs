@@ -8,12 +8,6 @@ pub mod rounds;
 pub mod tasks;
 pub mod versions;
 
-/// Names of extensions.
-pub mod extensions {
-    /// Calls that a server answers with a task, whose result is asked for later.
-    pub const TASKS: &str = "io.modelcontextprotocol/tasks";
-}
-
 /// Keys of `_meta` that the protocol reserves.
 pub mod meta {
     /// The revision a modern request is written in. Its presence makes a request modern.

@@ -18,7 +18,7 @@ use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{lock, made, unguessable};
+use super::{lock, made, timestamp, unguessable};
 use crate::jsonrpc::{self, Kind, Message};
 use crate::protocol::{errors, methods, versions};
 use crate::proxy::Wanted;

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::jsonrpc::{Document, Limits, Message};
 
-/// The extension that modern clients and servers declare.
+/// The extension that modern clients and servers declare: calls that are answered with a task, whose result
+/// is asked for later.
 pub const EXTENSION: &str = "io.modelcontextprotocol/tasks";
 
 /// Bounds of the pause between two looks at a task, and what it is where the server names none.

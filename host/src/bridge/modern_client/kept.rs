@@ -16,7 +16,7 @@ use super::{lock, unguessable};
 use crate::filter::{ItemKind, Outcome, Principal};
 use crate::jsonrpc::{self, Kind, Message};
 use crate::protocol::errors;
-use crate::protocol::extensions::TASKS;
+use crate::protocol::tasks::EXTENSION;
 use crate::proxy::rescue;
 use crate::upstream::UpstreamError;
 
@@ -89,8 +89,8 @@ impl Tasks {
     /// The answer to a request that is about a task.
     pub(super) fn answer(&self, request: &Request, principal: Option<Arc<Principal>>) -> Message {
         if !request.knows_tasks {
-            let data = format!(r#"{{"requiredCapabilities":{{"extensions":{{"{TASKS}":{{}}}}}}}}"#);
-            let text = format!("{} needs the extension {TASKS}: declare it", request.method);
+            let data = format!(r#"{{"requiredCapabilities":{{"extensions":{{"{EXTENSION}":{{}}}}}}}}"#);
+            let text = format!("{} needs the extension {EXTENSION}: declare it", request.method);
             return Message::error(Some(b"0"), errors::MISSING_CAPABILITY, &text, Some(data.as_bytes()));
         }
         let id = request.message.param_text("taskId").unwrap_or_default();

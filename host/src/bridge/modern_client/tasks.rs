@@ -11,12 +11,9 @@ use super::lines::Using;
 use super::lock;
 use super::news::SOON;
 use crate::jsonrpc::{self, Kind, Message};
+use crate::protocol::tasks;
 use crate::upstream::{Reply, UpstreamCall, UpstreamError};
 
-/// Bounds of the pause between two looks at a task, and what it is where the server names none.
-const SHORTEST: Duration = Duration::from_millis(50);
-const LONGEST: Duration = Duration::from_secs(5);
-const USUAL: Duration = Duration::from_secs(1);
 /// How long a server may take to make a task of a call.
 const CREATION: Duration = Duration::from_secs(60);
 /// Names of tools that are remembered: more than that are not driven.
@@ -145,9 +142,7 @@ fn ran(error: UpstreamError) -> UpstreamError {
 }
 
 fn pause_of(task: Option<&[u8]>) -> Duration {
-    let raw = task.and_then(|task| jsonrpc::get(task, "/pollInterval"));
-    let millis = raw.and_then(|raw| std::str::from_utf8(raw).ok()?.parse().ok());
-    millis.map_or(USUAL, Duration::from_millis).clamp(SHORTEST, LONGEST)
+    tasks::pause(task.and_then(|task| jsonrpc::get(task, "/pollInterval")))
 }
 
 /// While a task is driven, nothing under way says between two looks at it whose the connection is.

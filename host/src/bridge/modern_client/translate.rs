@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use super::capabilities::Capabilities;
 use crate::jsonrpc::{self, Document, Kind, Message};
-use crate::protocol::extensions::TASKS;
+use crate::protocol::tasks::EXTENSION;
 use crate::protocol::{errors, meta, methods, rounds, versions};
 
 /// Reserved keys of `_meta` begin so.
@@ -13,8 +13,6 @@ const RESERVED: &str = "io.modelcontextprotocol/";
 /// What the modern era has of a server's capabilities (2026-07-28, schema: ServerCapabilities). `tasks`
 /// became an extension, and `experimental` was agreed on with somebody else.
 const CAPABILITIES: [&str; 5] = ["tools", "prompts", "resources", "completions", "logging"];
-/// Names a server's task in what belongs to it (2025-11-25, tasks).
-const RELATED_TASK: &str = "io.modelcontextprotocol/related-task";
 /// Longest list of pages that a server may want visited at once.
 const VISITS: usize = 16;
 
@@ -72,7 +70,7 @@ impl Request {
 
 fn knows_tasks(message: &Message) -> bool {
     let capabilities = message.meta(meta::CLIENT_CAPABILITIES).unwrap_or_default();
-    let settings = jsonrpc::get(capabilities, &jsonrpc::pointer(&["extensions", TASKS]));
+    let settings = jsonrpc::get(capabilities, &jsonrpc::pointer(&["extensions", EXTENSION]));
     settings.is_some_and(|settings| settings.starts_with(b"{"))
 }
 
@@ -130,7 +128,7 @@ pub(super) fn with_server_info(message: Message, initialized: &[u8]) -> Message 
     let meta = message.result_member("_meta").filter(|raw| raw.starts_with(b"{")).unwrap_or(b"{}");
     let mut meta = Document::new(Bytes::copy_from_slice(meta), Default::default());
     // The server's own task, which no client of this era knows.
-    let _ = meta.remove(&jsonrpc::pointer(&[RELATED_TASK]));
+    let _ = meta.remove(&jsonrpc::pointer(&[meta::RELATED_TASK]));
     let at = jsonrpc::pointer(&[meta::SERVER_INFO]);
     match meta.set(&at, info) {
         Ok(()) => message.with_result_member("_meta", Some(meta.bytes())),
@@ -211,7 +209,7 @@ pub(super) fn discovery(initialized: &[u8]) -> Bytes {
     }
     if has_tasks(initialized) {
         let comma = if first { "" } else { "," };
-        out.extend_from_slice(format!("{comma}\"extensions\":{{\"{TASKS}\":{{}}}}").as_bytes());
+        out.extend_from_slice(format!("{comma}\"extensions\":{{\"{EXTENSION}\":{{}}}}").as_bytes());
     }
     out.push(b'}');
     if let Some(raw) = jsonrpc::get(initialized, "/instructions").filter(|raw| raw.starts_with(b"\"")) {

@@ -1,18 +1,15 @@
 //! A call that became a task: it goes on without anybody who waits for it, and its client looks after it
 //! now and then.
 
-use std::fmt::Write;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 
-use super::super::lock;
 use super::super::parks::Place;
 use super::super::translate::input_requests;
+use super::super::{lock, timestamp};
 use super::{Exchange, State, reached};
 use crate::jsonrpc::{self, Message};
 use crate::upstream::UpstreamError;
@@ -167,22 +164,7 @@ pub(in crate::bridge::modern_client) fn text_at(described: &[u8], at: &str) -> O
     raw.map(Bytes::copy_from_slice)
 }
 
-/// The time as JSON (RFC 3339), in the same form as the log has it.
+/// Now, as raw JSON.
 pub(in crate::bridge::modern_client) fn now() -> Bytes {
-    let mut text = String::from("\"");
-    // Writing to a text does not fail.
-    let _ = SystemTime.format_time(&mut Writer::new(&mut text));
-    let _ = text.write_char('"');
-    text.into()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_time_is_a_date_with_its_zone() {
-        let now = String::from_utf8(now().to_vec()).unwrap();
-        assert!(now.starts_with("\"20") && now.ends_with("Z\"") && now.contains('T'), "{now}");
-    }
+    jsonrpc::escape(&timestamp()).into()
 }
