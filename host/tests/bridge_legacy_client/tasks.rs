@@ -148,6 +148,26 @@ fn a_client_that_knows_tasks_gets_one_of_its_own_era() {
 }
 
 #[test]
+fn a_filter_sees_what_a_task_asks_in_a_call_and_in_a_task() {
+    let gate = setup().with_filter(json!({ "plugin": "usher" })).start();
+    let mut client = gate.client("fx");
+    let arguments = json!({ "ask": [elicitation()] });
+    let id = begin(&mut client, arguments.clone());
+    for (method, params) in [
+        ("tools/call", json!({ "name": "job", "arguments": arguments })),
+        ("tasks/result", json!({ "taskId": id })),
+    ] {
+        let mut pending = client.start(method, params);
+        let question = pending.expect("elicitation/create");
+        assert_eq!(question["params"]["message"], "edited", "{method}");
+        client.answer(&question, json!({ "action": "accept", "content": { "name": "Ada" } }));
+        let answer = pending.finish().unwrap();
+        let text = answer["result"]["content"][0]["text"].as_str().unwrap();
+        assert!(text.contains(r#""name":"edited""#), "{method}: {text}");
+    }
+}
+
+#[test]
 fn any_call_may_be_a_task_whatever_the_server_makes_of_it() {
     let gate = setup().start();
     let mut client = gate.client("fx");
