@@ -259,6 +259,12 @@ fn tasks_are_bounded_in_number_and_in_time() {
     until_arrived(&gate, "tasks/cancel");
     let id = begin(&mut client, json!({}));
     until(&mut client, &id, "completed");
+    // Of all clients together half of the calls that the server takes.
+    let gate = setup().with_limit("calls_per_server", 2).start();
+    let mut client = gate.client("fx");
+    begin(&mut client, json!({ "key": "never" }));
+    let second = client.request("tools/call", json!({ "name": "job", "arguments": {}, "task": {} }));
+    assert!(second.error()["message"].as_str().unwrap().contains("limits.calls_per_server"), "{second:?}");
 }
 
 #[test]

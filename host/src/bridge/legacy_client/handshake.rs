@@ -38,7 +38,7 @@ impl Client {
                 let _ = capabilities.set("/extensions", b"{}");
             }
             // It fails only where the limits of a message are reached: then the client knows none.
-            let _ = capabilities.set(&pointer(&["extensions", tasks::EXTENSION]), b"{}");
+            let _ = capabilities.set(&own, b"{}");
         }
         let capabilities = capabilities.bytes().clone();
         Client {

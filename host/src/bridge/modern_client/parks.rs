@@ -73,7 +73,8 @@ impl Drop for Place {
 }
 
 impl Parks {
-    /// `most`: with the limit that says so. `shared`: several principals may be behind the adapter, and no one of them gets more than half.
+    /// `most`: with the limit that says so. `shared`: several principals may be behind the adapter, and no
+    /// one of them gets more than half.
     pub(super) fn new(
         (most, limit): (usize, &'static str),
         shared: bool,

@@ -50,11 +50,11 @@ impl Kept {
 
     /// Begins the call and answers with a task (2025-11-25, tasks: `CreateTaskResult`).
     pub(in super::super) fn begin(self: &Arc<Self>, way: &Arc<Way>, call: UpstreamCall) -> Reply {
-        let mine = Arc::clone(&self.room).try_acquire_owned();
-        let Ok((mine, of_all)) =
-            mine.and_then(|mine| Ok((mine, Arc::clone(&self.of_server).try_acquire_owned()?)))
-        else {
+        let Ok(mine) = Arc::clone(&self.room).try_acquire_owned() else {
             return made(errors::busy(Some(b"0"), "limits.parked_calls"));
+        };
+        let Ok(of_all) = Arc::clone(&self.of_server).try_acquire_owned() else {
+            return made(errors::busy(Some(b"0"), "limits.calls_per_server"));
         };
         let Some(id) = unguessable() else {
             return refused(errors::INTERNAL, "no task could be named: the system gives no random numbers");
