@@ -18,6 +18,8 @@ use std::time::Instant;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
+use crate::requester::Requester;
+
 /// Which hooks a filter implements.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "named after the hooks of the contract")]
@@ -113,6 +115,13 @@ pub struct Caller {
     pub client: Arc<ClientInfo>,
     /// Downstream headers with credentials already removed; names lower case.
     pub headers: Arc<http::HeaderMap>,
+}
+
+impl Caller {
+    /// Who that is, as far as shares are counted by it.
+    pub fn requester(&self) -> Requester {
+        Requester::of(self.principal.as_deref(), self.client.address.map(|peer| peer.ip()))
+    }
 }
 
 /// The head of a downstream HTTP request; credentials included.

@@ -13,5 +13,6 @@ pub mod net;
 pub mod plugin;
 pub mod protocol;
 pub mod proxy;
+pub mod requester;
 pub mod upstream;
 pub mod wasm;

@@ -34,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 use crate::filter::{CallView, Principal, Rejection};
 use crate::jsonrpc::{Message, Violation};
 use crate::proxy::{Downlink, Wanted};
+use crate::requester::Requester;
 pub use child::guard;
 pub use fan_in::is_urgent_enough;
 pub(crate) use fan_in::known as known_level;
@@ -256,6 +257,8 @@ pub enum Owner {
 pub struct Hello {
     /// The server to reach.
     pub server: Arc<str>,
+    /// Who asks for it: bounds and back-off are kept for each of them.
+    pub requester: Requester,
     /// Whose it is. Of one owner there is at most one connection; asking again joins it.
     pub owner: Owner,
     /// Raw `params` of `initialize`: version, capabilities and client info are passed on. None for a

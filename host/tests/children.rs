@@ -3,6 +3,8 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
 
+#[path = "children/others.rs"]
+mod others;
 #[path = "support/support.rs"]
 mod support;
 

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::jsonrpc::{Limits, Message, Source};
 use crate::proxy::Downlink;
+use crate::requester::Requester;
 use crate::upstream::{Connection, Hello, Outgoing, Owner, UpstreamCall, Upstreams};
 
 /// Most pages of a list that are read: a server that always has one more is not read for ever.
@@ -52,6 +53,7 @@ pub async fn probe(
     let work = async {
         let hello = |params| Hello {
             server: Arc::clone(&server),
+            requester: Requester::Local,
             owner: Owner::Session(Arc::from(format!("check-{server}"))),
             params,
             downlink: Arc::new(Nobody),

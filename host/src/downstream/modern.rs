@@ -20,8 +20,9 @@ use crate::filter::Caller;
 use crate::jsonrpc::{Kind, Message};
 use crate::protocol::{errors, methods};
 use crate::proxy::{CallScope, Joining};
+use crate::requester::Requester;
 
-use load::{Client, Going, Turn};
+use load::{Going, Turn};
 
 pub use load::Load;
 
@@ -51,7 +52,7 @@ pub async fn post(posted: Posted, version: &str) -> Reply {
     };
     let listens = message.method() == Some(methods::LISTEN);
     let going = if listens { Going::Subscription } else { Going::Call };
-    let who = Client::of(visitor.principal.as_deref(), peer.ip());
+    let who = Requester::of(visitor.principal.as_deref(), Some(peer.ip()));
     let request = Accepted { caller, message, share };
     match (visitor.front.load.begin(who, going, &visitor.limits), request.message.kind()) {
         (Ok(turn), Kind::Request) => request.call(visitor, turn, listens).await,

@@ -288,12 +288,14 @@ impl Link {
             return Err(self.gone("was let go: the session ended"));
         }
         let snapshot = self.gateway.snapshot();
+        let opener = lock(&self.opener).clone();
         let outgoing = self
-            .outgoing(&snapshot, Arc::from("initialize"), &lock(&self.opener).clone())
+            .outgoing(&snapshot, Arc::from("initialize"), &opener)
             .ok_or_else(|| self.gone("is not served any more"))?;
         drop(lock(&self.lease).take());
         let hello = Hello {
             server: self.server.clone(),
+            requester: opener.requester(),
             owner: self.owner.clone(),
             params: self.params.clone(),
             downlink: self.downlink.clone(),

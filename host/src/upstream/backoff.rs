@@ -34,6 +34,19 @@ impl Backoff {
         self.last = Some((now + most.mul_f64(0.75 + random() / 4.0), reason));
     }
 
+    /// It failed once more for one that it failed for before: as long a wait as the last, from now on.
+    pub(super) fn again(&mut self, now: Instant) {
+        self.failures = self.failures.saturating_sub(1);
+        if let Some((_, reason)) = self.last.take() {
+            self.failed(now, reason);
+        }
+    }
+
+    /// Whether nothing failed lately.
+    pub(super) fn is_clear(&self) -> bool {
+        self.failures == 0
+    }
+
     /// What was started ended of itself after `lived`.
     pub(super) fn ended(&mut self, now: Instant, lived: Duration, reason: String) {
         if lived >= HEALTHY {

@@ -4,7 +4,7 @@ mod entry;
 mod question;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -41,6 +41,8 @@ pub(super) struct Inbox {
     /// Most messages in one array; 0 where the revision has no arrays.
     batch_messages: AtomicUsize,
     closed: OnceLock<UpstreamError>,
+    /// Whether the server answered anything at all, be it an error.
+    answered: AtomicBool,
     /// Cancelled when the connection can be used no more.
     pub(super) ended: CancellationToken,
 }
@@ -74,6 +76,7 @@ impl Inbox {
             next_id: AtomicU64::new(1),
             batch_messages: AtomicUsize::new(0),
             closed: OnceLock::new(),
+            answered: AtomicBool::new(false),
             ended: CancellationToken::new(),
         })
     }
@@ -212,8 +215,16 @@ impl Inbox {
         })
     }
 
+    /// Whether the server answered anything so far, be it an error or what is no answer.
+    pub(super) fn answered(&self) -> bool {
+        self.answered.load(Ordering::Relaxed)
+    }
+
     /// Ends one call with an error. False if it is not under way.
     pub(super) fn fail_call(&self, id: u64, error: UpstreamError) -> bool {
+        if matches!(error, UpstreamError::Malformed { .. }) {
+            self.answered.store(true, Ordering::Relaxed);
+        }
         let entry = lock(&self.table).calls.remove(&id);
         let found = entry.is_some();
         if let Some(entry) = entry {
@@ -245,6 +256,7 @@ impl Inbox {
             tracing::debug!(target: "server", server = &*self.server, ?origin, "answer to nothing under way dropped");
             return false;
         };
+        self.answered.store(true, Ordering::Relaxed);
         entry.finish(Some(Ok(Reply { message, head: head.cloned() })));
         true
     }

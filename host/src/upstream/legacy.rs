@@ -43,11 +43,13 @@ pub(super) struct NotBegun {
     /// Whether a server that speaks the modern era only would end it like that as well. Missing
     /// credentials and outages are no evidence of an era.
     pub(super) may_be_modern: bool,
+    /// Whether the server answered: an error answer belongs to whoever asked, and is no failed start.
+    pub(super) answered: bool,
 }
 
 impl From<UpstreamError> for NotBegun {
     fn from(error: UpstreamError) -> NotBegun {
-        NotBegun { error, may_be_modern: false }
+        NotBegun { error, may_be_modern: false, answered: false }
     }
 }
 
@@ -71,10 +73,13 @@ pub(super) async fn open(
             UpstreamError::Timeout { .. } => too_late(&inbox.server, patience),
             error => error,
         };
-        NotBegun { error, may_be_modern }
+        NotBegun { error, may_be_modern, answered: false }
     })?;
-    let handshake = handshake(&inbox.server, &reply)
-        .map_err(|error| NotBegun { error, may_be_modern: is_refused_as_unknown(&reply) })?;
+    let handshake = handshake(&inbox.server, &reply).map_err(|error| NotBegun {
+        error,
+        may_be_modern: is_refused_as_unknown(&reply),
+        answered: true,
+    })?;
     let headers = reply.head.as_ref().map(|(_, headers)| &**headers);
     if handshake.protocol_version == versions::WITH_BATCHES {
         inbox.take_arrays(batch_messages);

@@ -106,7 +106,7 @@ pub(super) async fn open(
             let subscriptions = Subscriptions::new(Arc::clone(&line), outgoing);
             Ok(Probed::Modern(Modern { line, discovery, subscriptions }))
         }
-        Verdict::Legacy(speaks) => Ok(Probed::Legacy { certain: true, speaks }),
+        Verdict::Legacy { certain, speaks } => Ok(Probed::Legacy { certain, speaks }),
         Verdict::Unusable(reason) => {
             Err(UpstreamError::Unreachable { server: Arc::clone(&inbox.server), reason })
         }
@@ -138,7 +138,11 @@ fn supported(answer: &Message) -> Vec<String> {
 enum Verdict {
     /// With the result of `server/discover`.
     Modern(Bytes),
-    Legacy(Vec<String>),
+    /// `certain`: it is not what a modern server in trouble would say as well.
+    Legacy {
+        certain: bool,
+        speaks: Vec<String>,
+    },
     Unusable(String),
 }
 
@@ -149,10 +153,8 @@ fn judge(answer: &Message) -> Verdict {
         let speaks = texts(answer.result_member("supportedVersions"));
         return match answer.result() {
             Some(result) if speaks_modern(&speaks) => Verdict::Modern(result),
-            _ if speaks.is_empty() => {
-                Verdict::Unusable("its answer to `server/discover` lists no `supportedVersions`".to_owned())
-            }
-            _ => Verdict::Legacy(speaks),
+            // Such a result is not one of `server/discover`: some servers answer anything with `{}`.
+            _ => Verdict::Legacy { certain: !speaks.is_empty(), speaks },
         };
     }
     let code = answer.error_member("code").and_then(|raw| std::str::from_utf8(raw).ok()?.parse().ok());
@@ -160,7 +162,7 @@ fn judge(answer: &Message) -> Verdict {
         Some(errors::UNSUPPORTED_VERSION) => {
             let speaks = supported(answer);
             if speaks.iter().any(|version| versions::legacy(version).is_some()) && !speaks_modern(&speaks) {
-                return Verdict::Legacy(speaks);
+                return Verdict::Legacy { certain: true, speaks };
             }
             let known = versions::MODERN.join(", ");
             let speaks = speaks.join(", ").escape_debug().take(200).collect::<String>();
@@ -168,14 +170,16 @@ fn judge(answer: &Message) -> Verdict {
                 "it speaks the revisions {speaks:?} of the protocol; Lockgate speaks {known}"
             ))
         }
-        // These say that the question was understood, and not what is spoken.
-        Some(
-            errors::HEADER_MISMATCH
-            | errors::MISSING_CAPABILITY
-            | errors::INTERNAL
-            | errors::SESSION_NOT_FOUND,
-        ) => Verdict::Unusable(format!("it refused `server/discover`: {}", error_text(answer))),
-        _ => Verdict::Legacy(Vec::new()),
+        // Errors of the modern era: the question was understood, and what is spoken was not said.
+        Some(errors::HEADER_MISMATCH | errors::MISSING_CAPABILITY) => {
+            Verdict::Unusable(format!("it refused `server/discover`: {}", error_text(answer)))
+        }
+        // Whatever else the error is, a modern server would not give it (2026-07-28, stdio). These two a
+        // modern one in trouble might: they are believed for a short time only.
+        Some(errors::INTERNAL | errors::SESSION_NOT_FOUND) => {
+            Verdict::Legacy { certain: false, speaks: Vec::new() }
+        }
+        _ => Verdict::Legacy { certain: true, speaks: Vec::new() },
     }
 }
 
@@ -336,7 +340,8 @@ mod tests {
         let bytes = Bytes::copy_from_slice(answer.as_bytes());
         match judge(&Message::parse(bytes, &Limits::default(), Source::Server).unwrap()) {
             Verdict::Modern(_) => "modern",
-            Verdict::Legacy(_) => "legacy",
+            Verdict::Legacy { certain: true, .. } => "legacy",
+            Verdict::Legacy { certain: false, .. } => "legacy for now",
             Verdict::Unusable(_) => "unusable",
         }
     }
@@ -350,7 +355,12 @@ mod tests {
                 "modern",
             ),
             (r#"{"jsonrpc":"2.0","id":1,"result":{"supportedVersions":["2025-11-25"]}}"#, "legacy"),
-            (r#"{"jsonrpc":"2.0","id":1,"result":{}}"#, "unusable"),
+            (r#"{"jsonrpc":"2.0","id":1,"result":{}}"#, "legacy for now"),
+            (r#"{"jsonrpc":"2.0","id":1,"result":{"supportedVersions":5}}"#, "legacy for now"),
+            (r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32001,"message":"no session"}}"#, "legacy for now"),
+            (r#"{"jsonrpc":"2.0","id":1,"error":{"code":0,"message":""}}"#, "legacy"),
+            (r#"{"jsonrpc":"2.0","id":1,"error":{"code":"no number"}}"#, "legacy"),
+            (r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32021,"message":""}}"#, "unusable"),
             (
                 r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32022,"message":"","data":{"supported":["2025-11-25"]}}}"#,
                 "legacy",
@@ -360,7 +370,7 @@ mod tests {
                 "unusable",
             ),
             (r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32020,"message":""}}"#, "unusable"),
-            (r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32603,"message":"try later"}}"#, "unusable"),
+            (r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32603,"message":"try later"}}"#, "legacy for now"),
             (r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":""}}"#, "legacy"),
             (r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":""}}"#, "legacy"),
             (r#"{"jsonrpc":"2.0","error":{"code":-32000,"message":"Server not initialized"}}"#, "legacy"),

@@ -1,6 +1,7 @@
 //! All connections: at most one per server and owner, shared while anybody holds it.
 
 mod eras;
+mod starts;
 mod verdicts;
 mod wires;
 
@@ -16,7 +17,6 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::backoff::Backoff;
 use super::fan_in::{self, FanIn};
 use super::gate::Gate;
 use super::http::{HttpClient, client};
@@ -29,6 +29,8 @@ use crate::config::{self, Config, Proxy, Server};
 use crate::jsonrpc::Limits;
 use crate::net::{self, Connector, Proxies};
 use crate::protocol::versions;
+use crate::requester::Requester;
+use starts::Starts;
 pub(crate) use verdicts::NotOpened;
 use verdicts::Verdicts;
 
@@ -67,7 +69,7 @@ struct Upstream {
     children: Arc<Semaphore>,
     /// Calls that wait for a user at a server of the legacy era, of all modern clients together.
     parking: Arc<Semaphore>,
-    backoff: Mutex<Backoff>,
+    starts: Mutex<Starts>,
     route: Route,
     verdicts: Verdicts,
 }
@@ -102,7 +104,7 @@ impl Upstreams {
                 children: Arc::new(Semaphore::new(limits.children_per_server as usize)),
                 // Each keeps its place in the gate: those that nobody is asked for must get in as well.
                 parking: Arc::new(Semaphore::new((limits.calls_per_server / 2).max(1) as usize)),
-                backoff: Mutex::default(),
+                starts: Mutex::default(),
                 route: Route::new(server, Duration::from_secs(limits.verdict_seconds)),
                 verdicts: Verdicts::default(),
             };
@@ -135,9 +137,22 @@ impl Upstreams {
     /// The same for who can also speak the other era: whether a server that did not take `initialize`
     /// failed is left open, for the caller to find out and say.
     pub(crate) async fn begin(&self, hello: Hello) -> Result<Lease, NotOpened> {
-        let hold = self.pool.join(hello)?;
-        let (connection, over) = hold.slot.opened.clone().await?;
-        Ok(Lease { connection, transport: over.name(), hold: Some(hold) })
+        let server = Arc::clone(&hello.server);
+        let until = Instant::now() + self.question_time();
+        // In each round the one that asked for the attempt leaves: everybody's own comes.
+        while Instant::now() < until {
+            let (hold, joined) = self.pool.join(hello.clone())?;
+            match hold.slot.opened.clone().await {
+                Ok((connection, over)) => {
+                    return Ok(Lease { connection, transport: over.name(), hold: Some(hold) });
+                }
+                // What the server or a filter said to another is for that one only.
+                Err(not) if joined && not.is_for_who_asked() => {}
+                Err(not) => return Err(not),
+            }
+        }
+        let reason = "it refuses everybody who asked at the same time; try again".to_owned();
+        Err(UpstreamError::Unreachable { server, reason }.into())
     }
 
     /// The bounds of the configuration.
@@ -172,8 +187,8 @@ impl Drop for Upstreams {
 }
 
 impl Pool {
-    /// Finds or makes the slot, and holds it.
-    fn join(self: &Arc<Self>, hello: Hello) -> Result<Hold, UpstreamError> {
+    /// Finds or makes the slot, and holds it. Says whether it was somebody else's already.
+    fn join(self: &Arc<Self>, hello: Hello) -> Result<(Hold, bool), UpstreamError> {
         let unusable = |reason: &str| UpstreamError::Unreachable {
             server: Arc::clone(&hello.server),
             reason: reason.to_owned(),
@@ -183,11 +198,11 @@ impl Pool {
             return Err(unusable("Lockgate is shutting down"));
         }
         let key = (Arc::clone(&hello.server), hello.owner.clone(), hello.params.is_none());
-        let (slot, number, over) = {
+        let (slot, number, over, joined) = {
             let mut slots = lock(&self.slots);
-            let (slot, number, over) = match slots.get(&key) {
+            let (slot, number, over, joined) = match slots.get(&key) {
                 Some(slot) if !slot.is_over() => {
-                    (Arc::clone(slot), slot.hub.join(Arc::clone(&hello.downlink)), None)
+                    (Arc::clone(slot), slot.hub.join(Arc::clone(&hello.downlink)), None, true)
                 }
                 _ => {
                     let hub = Arc::new(Hub::default());
@@ -195,16 +210,16 @@ impl Pool {
                     let number = hub.join(Arc::clone(&hello.downlink));
                     let slot = self.open(key.clone(), Arc::clone(upstream), hello, hub);
                     let over = slots.insert(key, Arc::clone(&slot));
-                    (slot, number, over)
+                    (slot, number, over, false)
                 }
             };
             // Counted under the lock of the map: a slot there is never about to be closed.
             *lock(&slot.users) += 1;
-            (slot, number, over)
+            (slot, number, over, joined)
         };
         // Outside the lock: what hangs from it is not known here.
         drop(over);
-        Ok(Hold { pool: Arc::clone(self), slot, number })
+        Ok((Hold { pool: Arc::clone(self), slot, number }, joined))
     }
 
     /// Begins to open a connection, in a task of its own: it is nobody's alone.
@@ -215,6 +230,7 @@ impl Pool {
             pool: Arc::clone(self),
             upstream,
             key: key.clone(),
+            requester: hello.requester,
             params: hello.params,
             outgoing: hello.outgoing,
             hub: Arc::clone(&hub),
@@ -319,6 +335,7 @@ struct Attempt {
     pool: Arc<Pool>,
     upstream: Arc<Upstream>,
     key: Key,
+    requester: Requester,
     /// The first asker's: whoever joins takes the server as it is.
     params: Option<Bytes>,
     outgoing: Arc<dyn Outgoing>,
@@ -340,22 +357,15 @@ impl Attempt {
             Ok(opened) => opened,
             Err(not) => {
                 self.stop.cancel();
-                // A limit and a filter say nothing about the server, and one principal's credentials
-                // nothing about another's. What is in doubt is settled by whoever waits.
-                let servers_fault = self.upstream.config.command.is_some()
-                    && not.doubt.is_none()
-                    && !matches!(
-                        not.error,
-                        UpstreamError::Busy { .. }
-                            | UpstreamError::Refused { .. }
-                            | UpstreamError::OtherEra { .. }
-                    );
-                if servers_fault {
-                    lock(&self.upstream.backoff).failed(Instant::now(), reason(&not.error));
+                // What is in doubt is settled by whoever waits.
+                if not.doubt.is_none() && self.is_failed_start(&not.error, not.answered) {
+                    let (owner, reason) = (&self.key.1, reason(&not.error));
+                    lock(&self.upstream.starts).failed(Instant::now(), owner, &self.requester, reason);
                 }
                 return Err(not);
             }
         };
+        lock(&self.upstream.starts).came_up();
         let pool = Arc::clone(&self.pool);
         pool.tracker.spawn(self.watch(Arc::clone(&connection), inbox));
         Ok((connection, over))
@@ -372,7 +382,9 @@ impl Attempt {
                 if let (Some(end), Some(_)) = (inbox.closed(), &self.upstream.config.command) {
                     let server = &*self.key.0;
                     tracing::warn!(target: "server", server, %end, "a server ended; it is started again when it is needed");
-                    lock(&self.upstream.backoff).ended(Instant::now(), began.elapsed(), reason(&end));
+                    let (lived, reason) = (began.elapsed(), reason(&end));
+                    let mut starts = lock(&self.upstream.starts);
+                    starts.ended(Instant::now(), &self.key.1, &self.requester, lived, reason);
                 }
             }
         }
@@ -380,10 +392,19 @@ impl Attempt {
         self.stop.cancel();
     }
 
+    /// Whether that was a start that failed: the process did not come up, or died or was silent before it
+    /// answered anything. A limit and a filter say nothing about the server, and its answer to one
+    /// requester nothing about what it answers to others.
+    fn is_failed_start(&self, error: &UpstreamError, answered: bool) -> bool {
+        let said = matches!(
+            error,
+            UpstreamError::Busy { .. } | UpstreamError::Refused { .. } | UpstreamError::OtherEra { .. }
+        );
+        self.upstream.config.command.is_some() && !answered && !said
+    }
+
     async fn wait_out_backoff(&self) -> Result<(), UpstreamError> {
-        let blocked = lock(&self.upstream.backoff)
-            .blocked(Instant::now())
-            .map(|(left, reason)| (left, reason.to_owned()));
+        let blocked = lock(&self.upstream.starts).blocked(Instant::now(), &self.key.1, &self.requester);
         match blocked {
             None => Ok(()),
             Some((left, _)) if left <= SOON => {
@@ -410,7 +431,7 @@ impl Attempt {
             return Err(UpstreamError::OtherEra { server: Arc::clone(server), speaks }.into());
         }
         let mut attempts = upstream.route.attempts(modern, now);
-        let mut doubtful = false;
+        let (mut doubtful, mut answered) = (false, false);
         while let Some(over) = attempts.next() {
             match self.open_over(over).await {
                 Ok((connection, inbox)) => {
@@ -419,8 +440,9 @@ impl Attempt {
                 }
                 Err(not) => {
                     doubtful |= not.may_be_modern;
+                    answered |= not.answered;
                     let failed = attempts.failed(over, not.error);
-                    failed.map_err(|error| self.not_opened(error, doubtful))?;
+                    failed.map_err(|error| self.not_opened(error, doubtful, answered))?;
                 }
             }
         }

@@ -18,6 +18,7 @@ use super::exchange::Exchange;
 use super::lock;
 use super::news::{News, Wishes};
 use crate::proxy::Downlink;
+use crate::requester::Requester;
 use crate::upstream::{Connection, Hello, Lease, Outgoing, Owner, UpstreamError, Upstreams};
 use turns::Turns;
 
@@ -39,6 +40,8 @@ pub(super) struct Lines {
     /// Of the adapter: no two adapters share a connection.
     name: String,
     outgoing: Arc<dyn Outgoing>,
+    /// Who asked for the first one.
+    requester: Requester,
     downlink: Arc<dyn Downlink>,
     most: usize,
     next: AtomicU64,
@@ -191,6 +194,7 @@ impl Lines {
             server: Arc::clone(&hello.server),
             name,
             outgoing: Arc::clone(&hello.outgoing),
+            requester: hello.requester.clone(),
             downlink: Arc::clone(&hello.downlink),
             most: upstreams.bounds().bridged_connections as usize,
             next: AtomicU64::new(0),
@@ -304,6 +308,7 @@ impl Lines {
         let news = Arc::new(News::new(Arc::clone(&self.downlink)));
         let hello = Hello {
             server: Arc::clone(&self.server),
+            requester: self.requester.clone(),
             owner: Owner::Bridged { name: format!("{}/{number}", self.name).into(), alone: key != NOTHING },
             params: Some(initialize(key)),
             downlink: Arc::clone(&news) as Arc<dyn Downlink>,

@@ -4,6 +4,7 @@ use super::*;
 use crate::config::{Config, Server};
 use crate::filter::{CallView, Principal, Rejection};
 use crate::proxy::Downlink;
+use crate::requester::Requester;
 use crate::upstream::ExchangeDraft;
 
 const LEGACY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/modern_client/legacy.py");
@@ -59,6 +60,7 @@ async fn adapter(change: impl FnOnce(&mut Config)) -> (Arc<Upstreams>, ModernCli
     let upstreams = Arc::new(Upstreams::new(Arc::new(config)));
     let hello = Hello {
         server: "s".into(),
+        requester: Requester::Local,
         owner: Owner::Shared,
         params: None,
         downlink: Arc::new(Deaf),

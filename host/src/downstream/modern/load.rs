@@ -3,24 +3,11 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex};
 
 use crate::config::Limits;
 use crate::downstream::outlet::lock;
-use crate::filter::Principal;
-
-/// Who asks.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Client {
-    /// Issuer and id.
-    Principal(String, String),
-    /// Where nobody authenticates: the socket peer, of IPv6 the /64 (one customer has all of it).
-    Address(IpAddr),
-    /// A peer on loopback that nobody authenticates: any program of this machine, or a reverse proxy
-    /// that stands for everybody. It says nothing about who asks, so there is no share to keep to.
-    Local,
-}
+use crate::requester::Requester;
 
 /// What is going.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +24,7 @@ pub struct Load(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    clients: HashMap<Client, Shares>,
+    clients: HashMap<Requester, Shares>,
     subscriptions: u32,
 }
 
@@ -51,22 +38,8 @@ struct Shares {
 #[derive(Debug)]
 pub struct Turn {
     load: Arc<Load>,
-    client: Client,
+    client: Requester,
     going: Going,
-}
-
-impl Client {
-    /// Who sends a request.
-    pub fn of(principal: Option<&Principal>, peer: IpAddr) -> Client {
-        match (principal, peer.to_canonical()) {
-            (Some(principal), _) => Client::Principal(principal.issuer.clone(), principal.id.clone()),
-            (None, peer) if peer.is_loopback() => Client::Local,
-            (None, IpAddr::V6(peer)) => {
-                Client::Address(Ipv6Addr::from_bits(peer.to_bits() & (u128::MAX << 64)).into())
-            }
-            (None, peer) => Client::Address(peer),
-        }
-    }
 }
 
 impl Load {
@@ -76,14 +49,14 @@ impl Load {
     /// The configuration key of the limit that is reached.
     pub fn begin(
         self: &Arc<Load>,
-        client: Client,
+        client: Requester,
         going: Going,
         limits: &Limits,
     ) -> Result<Turn, &'static str> {
         let mut state = lock(&self.0);
         let (calls, subscriptions) =
             state.clients.get(&client).map_or((0, 0), |shares| (shares.calls, shares.subscriptions));
-        let bounded = client != Client::Local;
+        let bounded = client != Requester::Local;
         match going {
             Going::Call if bounded && calls >= limits.calls_per_client => {
                 return Err("limits.calls_per_client");
@@ -101,7 +74,7 @@ impl Load {
 }
 
 impl State {
-    fn count(&mut self, client: Client, going: Going, change: impl Fn(u32) -> u32) {
+    fn count(&mut self, client: Requester, going: Going, change: impl Fn(u32) -> u32) {
         let mut entry = match self.clients.entry(client) {
             Entry::Occupied(entry) => entry,
             Entry::Vacant(entry) => entry.insert_entry(Shares::default()),
@@ -134,14 +107,14 @@ mod tests {
         Limits { calls_per_client: 2, listens_per_client: 1, sessions: 3, ..Limits::default() }
     }
 
-    fn peer(address: &str) -> Client {
-        Client::of(None, address.parse().expect("an address"))
+    fn peer(address: &str) -> Requester {
+        Requester::of(None, Some(address.parse().expect("an address")))
     }
 
     #[test]
     fn every_client_has_a_share_of_its_own() {
         let (load, limits) = (Arc::new(Load::default()), limits());
-        let begin = |client: &Client, going| load.begin(client.clone(), going, &limits);
+        let begin = |client: &Requester, going| load.begin(client.clone(), going, &limits);
         let (a, b) = (peer("10.0.0.1"), peer("10.0.0.2"));
         let first = begin(&a, Going::Call).expect("room");
         let _second = begin(&a, Going::Call).expect("room");
@@ -159,30 +132,11 @@ mod tests {
         let begin = |n: u8| load.begin(peer(&format!("10.0.0.{n}")), Going::Subscription, &limits);
         let turns: Vec<_> = (0..3).map(|n| begin(n).expect("room")).collect();
         assert_eq!(begin(9).expect_err("full"), "limits.sessions");
-        let local = load.begin(Client::Local, Going::Subscription, &limits);
+        let local = load.begin(Requester::Local, Going::Subscription, &limits);
         assert_eq!(local.expect_err("full for all"), "limits.sessions");
         drop(turns);
         assert!(begin(9).is_ok());
         let state = lock(&load.0);
         assert_eq!((state.clients.len(), state.subscriptions), (0, 0));
-    }
-
-    #[test]
-    fn a_client_is_its_principal_or_else_its_address() {
-        let alice = Principal {
-            id: "alice".into(),
-            issuer: "i".into(),
-            claims: bytes::Bytes::from_static(b"{}"),
-            expires_at: None,
-        };
-        let known = Client::of(Some(&alice), IpAddr::from([127, 0, 0, 1]));
-        assert_eq!(known, Client::Principal("i".into(), "alice".into()));
-        assert_eq!(peer("2001:db8::1"), peer("2001:db8::ffff:1"));
-        assert_ne!(peer("2001:db8::1"), peer("2001:db8:0:1::1"));
-        assert_eq!(peer("::ffff:10.0.0.1"), peer("10.0.0.1"));
-        assert_eq!(
-            (peer("127.0.0.2"), peer("::1"), peer("::ffff:127.0.0.1")),
-            (Client::Local, Client::Local, Client::Local)
-        );
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::verdicts::{Doubt, NotOpened};
+use super::verdicts::{Doubt, FailedStart, NotOpened};
 use super::{Attempt, Upstreams, reason};
 use crate::protocol::versions;
 use crate::upstream::inbox::Inbox;
@@ -28,7 +28,7 @@ impl Upstreams {
     /// # Errors
     /// What stood in the way of the legacy one, unless that was the era.
     pub(crate) async fn modern_instead(&self, not: NotOpened, hello: Hello) -> Result<Lease, UpstreamError> {
-        let NotOpened { error, doubt } = not;
+        let NotOpened { error, doubt, .. } = not;
         let other_era = matches!(error, UpstreamError::OtherEra { .. });
         if doubt.is_none() && !other_era {
             return Err(error);
@@ -96,28 +96,33 @@ impl Attempt {
                 }
                 error => error,
             },
+            answered: inbox.answered(),
             ..not
         })?;
         Ok((connection, inbox))
     }
 
     /// What is to be said of an attempt that failed; `doubtful`: a modern server may have ended it so.
-    pub(super) fn not_opened(&self, error: UpstreamError, doubtful: bool) -> NotOpened {
-        let Attempt { pool, upstream, params, .. } = self;
+    pub(super) fn not_opened(&self, error: UpstreamError, doubtful: bool, answered: bool) -> NotOpened {
+        let Attempt { pool, upstream, params, key, .. } = self;
         if params.is_none() {
-            return error.into();
+            return NotOpened { error, doubt: None, answered };
         }
         let lifetime = Duration::from_secs(pool.config.limits.verdict_seconds);
         if let UpstreamError::OtherEra { speaks, .. } = &error {
             upstream.verdicts.is_modern(speaks.clone(), true, Instant::now() + lifetime);
-            return error.into();
+            return NotOpened { error, doubt: None, answered };
         }
         let doubt = doubtful.then(|| {
             upstream.verdicts.refused_initialize();
-            let failure = upstream.config.command.is_some().then(|| reason(&error));
-            Doubt::new(Arc::clone(upstream), failure, lifetime)
+            let failed = self.is_failed_start(&error, answered).then(|| FailedStart {
+                owner: key.1.clone(),
+                requester: self.requester.clone(),
+                reason: reason(&error),
+            });
+            Doubt::new(Arc::clone(upstream), failed, lifetime)
         });
-        NotOpened { error, doubt }
+        NotOpened { error, doubt, answered }
     }
 
     async fn open_modern(

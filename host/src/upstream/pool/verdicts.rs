@@ -7,8 +7,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Upstream;
-use crate::upstream::UpstreamError;
+use crate::requester::Requester;
 use crate::upstream::wire::lock;
+use crate::upstream::{Owner, UpstreamError};
 
 /// A verdict: until when it is believed, and the revisions that the server speaks.
 type Verdict = Option<(Instant, Vec<String>)>;
@@ -90,15 +91,23 @@ pub(crate) struct NotOpened {
     pub(crate) error: UpstreamError,
     /// Set where a server that speaks the modern era only would end it like that as well.
     pub(crate) doubt: Option<Doubt>,
+    /// Whether the server answered, so that the reason may hold its words for whoever asked.
+    pub(super) answered: bool,
 }
 
 impl From<UpstreamError> for NotOpened {
     fn from(error: UpstreamError) -> NotOpened {
-        NotOpened { error, doubt: None }
+        NotOpened { error, doubt: None, answered: false }
     }
 }
 
 impl NotOpened {
+    /// Whether the reason may hold what was said to whoever asked, by the server or by a filter.
+    pub(super) fn is_for_who_asked(&self) -> bool {
+        let said = matches!(self.error, UpstreamError::Refused { .. } | UpstreamError::NotServed { .. });
+        self.answered || said
+    }
+
     /// The reason, where nobody asks the server for the other era.
     pub(super) fn settled(self) -> UpstreamError {
         if let Some(doubt) = self.doubt {
@@ -115,15 +124,22 @@ pub(crate) struct Doubt(Arc<Open>);
 
 struct Open {
     upstream: Arc<Upstream>,
-    /// What is remembered of a failed start; none of a server that Lockgate does not start.
-    failure: Option<String>,
+    /// What is remembered if it failed to start; none where it answered, or Lockgate does not start it.
+    failed: Option<FailedStart>,
     lifetime: Duration,
     settled: AtomicBool,
 }
 
+/// A start that failed, and for whom.
+pub(super) struct FailedStart {
+    pub(super) owner: Owner,
+    pub(super) requester: Requester,
+    pub(super) reason: String,
+}
+
 impl Doubt {
-    pub(super) fn new(upstream: Arc<Upstream>, failure: Option<String>, lifetime: Duration) -> Doubt {
-        Doubt(Arc::new(Open { upstream, failure, lifetime, settled: AtomicBool::new(false) }))
+    pub(super) fn new(upstream: Arc<Upstream>, failed: Option<FailedStart>, lifetime: Duration) -> Doubt {
+        Doubt(Arc::new(Open { upstream, failed, lifetime, settled: AtomicBool::new(false) }))
     }
 
     /// It speaks the modern era: nothing failed.
@@ -136,9 +152,10 @@ impl Doubt {
 
     /// It speaks neither: the start failed.
     pub(crate) fn was_wrong(&self) {
-        let Open { upstream, failure, settled, .. } = &*self.0;
-        if let (false, Some(reason)) = (settled.swap(true, Ordering::AcqRel), failure) {
-            lock(&upstream.backoff).failed(Instant::now(), reason.clone());
+        let Open { upstream, failed, settled, .. } = &*self.0;
+        if let (false, Some(failed)) = (settled.swap(true, Ordering::AcqRel), failed) {
+            let FailedStart { owner, requester, reason } = failed;
+            lock(&upstream.starts).failed(Instant::now(), owner, requester, reason.clone());
         }
     }
 }

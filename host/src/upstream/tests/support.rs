@@ -12,6 +12,7 @@ use crate::config::{Config, Server};
 use crate::filter::{CallView, Principal, Rejection};
 use crate::jsonrpc::Message;
 use crate::proxy::Downlink;
+use crate::requester::Requester;
 use crate::upstream::{
     Connection, ExchangeDraft, Hello, Lease, Outgoing, Owner, Reply, UpstreamCall, UpstreamError, Upstreams,
 };
@@ -144,6 +145,7 @@ pub(super) fn upstreams(config: Config) -> Upstreams {
 pub(super) fn hello(owner: Owner, downlink: Arc<dyn Downlink>) -> Hello {
     Hello {
         server: "s".into(),
+        requester: Requester::Local,
         owner,
         params: Some(Bytes::from_static(INIT.as_bytes())),
         downlink,
