@@ -23,6 +23,8 @@ pub use rounds::Spent;
 pub use snapshot::{Snapshot, method_kinds};
 pub use wanted::Wanted;
 
+use std::time::Duration;
+
 use futures_util::future::BoxFuture;
 
 use crate::jsonrpc::Message;
@@ -37,4 +39,16 @@ pub trait Downlink: Send + Sync + 'static {
     /// answer is a result or an error, with whatever id; a client that cannot be asked is an error
     /// answer. Dropping the future tells the client that the question is void.
     fn ask(&self, request: Message) -> BoxFuture<'_, Message>;
+
+    /// How long its client has been silent; none while something is under way for it, or where it can
+    /// do nothing but go on. What belongs to no client is silent for ever.
+    fn silence(&self) -> Option<Duration> {
+        Some(Duration::MAX)
+    }
+
+    /// Ends the session that it leads to, because others need its room. False if something has begun
+    /// meanwhile. Where there is no session nothing is lost: the next request connects again.
+    fn give_way(&self) -> bool {
+        true
+    }
 }

@@ -5,6 +5,8 @@
 
 #[path = "children/others.rs"]
 mod others;
+#[path = "children/places.rs"]
+mod places;
 #[path = "support/support.rs"]
 mod support;
 

@@ -72,10 +72,18 @@ pub struct Limits {
     pub ping_seconds: u64,
     /// Longest wait for calls in flight at shutdown and for old generations after a reload (30 s).
     pub drain_seconds: u64,
-    /// Child processes per server (8).
+    /// Child processes per server (8). Where all are taken, the session that was silent longest and has no
+    /// call under way gives way to a new one.
     pub children_per_server: u32,
+    /// Child processes of one principal per server (6, three quarters): others find room.
+    pub children_per_server_and_principal: u32,
     /// Child processes in all (64).
     pub children: u32,
+    /// Child processes of one principal in all (32, half of them).
+    pub children_per_principal: u32,
+    /// A session whose client said something within so many seconds does not give way (1 s): otherwise
+    /// more clients than places would only throw each other out.
+    pub give_way_seconds: u64,
     /// Connections that Lockgate opens to a server of the legacy era for the modern clients of one
     /// principal together (16): where it can only be told by the connection whom a server asks, each
     /// of their calls has one to itself.
@@ -132,7 +140,10 @@ impl Default for Limits {
             ping_seconds: 20,
             drain_seconds: 30,
             children_per_server: 8,
+            children_per_server_and_principal: 6,
             children: 64,
+            children_per_principal: 32,
+            give_way_seconds: 1,
             bridged_connections: 16,
             parked_calls: 64,
             parked_seconds: 600,

@@ -89,6 +89,14 @@ impl Downlink for SessionDownlink {
         }
         .boxed()
     }
+
+    fn silence(&self) -> Option<Duration> {
+        self.0.upgrade().map_or(Some(Duration::MAX), |session| session.idle())
+    }
+
+    fn give_way(&self) -> bool {
+        self.0.upgrade().is_none_or(|session| session.give_way())
+    }
 }
 
 /// Asks the client, on `own` if that is still read and else on the session's stream.

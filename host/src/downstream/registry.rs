@@ -106,7 +106,8 @@ impl Sessions {
     pub fn find(&self, id: &str, server: &str, owner: &Owner) -> Option<Arc<Session>> {
         let state = lock(&self.state);
         let held = state.entries.get(id)?;
-        let found = &**held.session.server() == server && held.owner == *owner;
+        let over = held.session.over().is_cancelled();
+        let found = &**held.session.server() == server && held.owner == *owner && !over;
         found.then(|| held.session.clone())
     }
 
@@ -177,7 +178,8 @@ impl Sessions {
             if let Some(replay) = session.replay() {
                 replay.expire();
             }
-            if session.opened().elapsed() >= old || (silence >= idle && session.in_flight() == 0) {
+            let over = session.over().is_cancelled();
+            if over || session.opened().elapsed() >= old || (silence >= idle && session.in_flight() == 0) {
                 due.push(session.clone());
             } else if silence >= idle / 2 && !held.probing.load(Ordering::Relaxed) {
                 doubtful.push((session.clone(), held.probing.clone()));

@@ -229,6 +229,33 @@ impl Session {
         lock(&self.seen).elapsed()
     }
 
+    /// How long it has been silent; none while it opens or a call is in flight. One whose client has a single pipe for
+    /// all it ever says (stdio, a WebSocket) has no other to begin a session on.
+    pub fn idle(&self) -> Option<Duration> {
+        let begins_again = matches!(self.client.transport, "streamable-http" | "sse");
+        let idle = self.standing.get().is_some() && self.in_flight() == 0;
+        (begins_again && idle).then(|| self.silence())
+    }
+
+    /// Ends it because others need its room. False if a call has begun meanwhile.
+    pub fn give_way(&self) -> bool {
+        {
+            let calls = lock(&self.calls);
+            if !calls.is_empty() {
+                return false;
+            }
+            // Under the lock: no call begins after this.
+            self.over.cancel();
+        }
+        tracing::info!(
+            server = &*self.server,
+            silence = self.silence().as_secs(),
+            "a session gave way: all places for child processes were taken"
+        );
+        self.end();
+        true
+    }
+
     /// Ends it: cancels its calls, voids its questions, ends its streams and closes the link.
     pub fn end(&self) {
         self.over.cancel();

@@ -89,6 +89,11 @@ impl Downlink for Listeners {
         let why = "clients of this revision are asked with results";
         Box::pin(std::future::ready(Message::error(request.id(), errors::METHOD_NOT_FOUND, why, None)))
     }
+
+    fn silence(&self) -> Option<Duration> {
+        // A subscription is under way for as long as its client listens.
+        lock(&self.all).is_empty().then_some(Duration::MAX)
+    }
 }
 
 impl Listener {

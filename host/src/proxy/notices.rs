@@ -190,6 +190,14 @@ impl Downlink for Screened {
             questions::put(&chain, &row, view, queue.states(), request, &*queue.client).await
         })
     }
+
+    fn silence(&self) -> Option<Duration> {
+        self.queue.client.silence()
+    }
+
+    fn give_way(&self) -> bool {
+        self.queue.client.give_way()
+    }
 }
 
 impl Queue {

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::wire::lock;
 use crate::jsonrpc::Message;
@@ -40,9 +41,22 @@ impl Hub {
         }
     }
 
+    /// How long all have been silent; none while something is under way for any of them.
+    pub(super) fn silence(&self) -> Option<Duration> {
+        self.all().iter().try_fold(Duration::MAX, |least, downlink| Some(least.min(downlink.silence()?)))
+    }
+
+    /// Ends the sessions of all. False if one of them does not give way.
+    pub(super) fn give_way(&self) -> bool {
+        self.all().iter().all(|downlink| downlink.give_way())
+    }
+
+    fn all(&self) -> Vec<Arc<dyn Downlink>> {
+        lock(&self.joined).iter().map(|(_, downlink)| Arc::clone(downlink)).collect()
+    }
+
     pub(super) fn tell_all(&self, notification: &Message) {
-        let all: Vec<_> = lock(&self.joined).iter().map(|(_, d)| Arc::clone(d)).collect();
-        for downlink in all {
+        for downlink in self.all() {
             downlink.notify(notification.clone());
         }
     }

@@ -51,6 +51,8 @@ pub(super) struct Inbox {
 type Asked = (Arc<dyn Downlink>, Option<Arc<Entry>>);
 
 struct Table {
+    /// When the last request was made or answered.
+    used: Instant,
     open: bool,
     calls: BTreeMap<u64, Arc<Entry>>,
     abandoned: Option<Instant>,
@@ -71,7 +73,12 @@ impl Inbox {
             hub,
             wire,
             outgoing,
-            table: Mutex::new(Table { open: true, calls: BTreeMap::new(), abandoned: None }),
+            table: Mutex::new(Table {
+                used: Instant::now(),
+                open: true,
+                calls: BTreeMap::new(),
+                abandoned: None,
+            }),
             questions: Questions::new(patience),
             next_id: AtomicU64::new(1),
             batch_messages: AtomicUsize::new(0),
@@ -100,6 +107,7 @@ impl Inbox {
     pub(super) fn expect(&self, entry: &Arc<Entry>) -> Result<(), UpstreamError> {
         let mut table = lock(&self.table);
         if table.open {
+            table.used = Instant::now();
             table.calls.insert(entry.id, Arc::clone(entry));
             return Ok(());
         }
@@ -121,6 +129,13 @@ impl Inbox {
             entry.finish(None);
         }
         found.is_some()
+    }
+
+    /// How long nothing has been under way; none while something is: a call, or a question.
+    pub(super) fn silence(&self) -> Option<Duration> {
+        let table = lock(&self.table);
+        let idle = table.calls.values().all(|entry| !entry.for_client) && !self.questions.any();
+        idle.then(|| table.used.elapsed())
     }
 
     /// Why the connection can be used no more.
@@ -244,6 +259,7 @@ impl Inbox {
         };
         let entry = id.and_then(|id| {
             let mut table = lock(&self.table);
+            table.used = Instant::now();
             match table.calls.entry(id) {
                 // A guessed id must not answer what the server has not even been asked yet.
                 std::collections::btree_map::Entry::Occupied(entry) if entry.get().departure.left() => {

@@ -1,6 +1,7 @@
 //! All connections: at most one per server and owner, shared while anybody holds it.
 
 mod eras;
+mod places;
 mod starts;
 mod verdicts;
 mod wires;
@@ -30,6 +31,7 @@ use crate::jsonrpc::Limits;
 use crate::net::{self, Connector, Proxies};
 use crate::protocol::versions;
 use crate::requester::Requester;
+use places::{Occupant, Places};
 use starts::Starts;
 pub(crate) use verdicts::NotOpened;
 use verdicts::Verdicts;
@@ -50,7 +52,7 @@ struct Pool {
     config: Arc<Config>,
     limits: Limits,
     servers: BTreeMap<Arc<str>, Arc<Upstream>>,
-    children: Arc<Semaphore>,
+    places: Arc<Places>,
     /// By itself, and through the proxies of the environment.
     network: [OnceLock<(Connector, HttpClient)>; 2],
     slots: Mutex<HashMap<Key, Arc<Slot>>>,
@@ -66,7 +68,6 @@ type Key = (Arc<str>, Owner, bool);
 struct Upstream {
     config: Server,
     gate: Arc<Gate>,
-    children: Arc<Semaphore>,
     /// Calls that wait for a user at a server of the legacy era, of all modern clients together.
     parking: Arc<Semaphore>,
     starts: Mutex<Starts>,
@@ -101,7 +102,6 @@ impl Upstreams {
                     limits.calls_per_server,
                     limits.queue_per_server,
                 )),
-                children: Arc::new(Semaphore::new(limits.children_per_server as usize)),
                 // Each keeps its place in the gate: those that nobody is asked for must get in as well.
                 parking: Arc::new(Semaphore::new((limits.calls_per_server / 2).max(1) as usize)),
                 starts: Mutex::default(),
@@ -112,7 +112,7 @@ impl Upstreams {
         });
         let pool = Pool {
             servers: servers.collect(),
-            children: Arc::new(Semaphore::new(limits.children as usize)),
+            places: Places::new(limits),
             limits: Limits {
                 bytes: limits.server_message_bytes,
                 depth: limits.message_depth,
@@ -234,6 +234,7 @@ impl Pool {
             params: hello.params,
             outgoing: hello.outgoing,
             hub: Arc::clone(&hub),
+            place: Mutex::default(),
             stop: stop.clone(),
         };
         let server = Arc::clone(&key.0);
@@ -340,7 +341,32 @@ struct Attempt {
     params: Option<Bytes>,
     outgoing: Arc<dyn Outgoing>,
     hub: Arc<Hub>,
+    /// Of the child that serves it.
+    place: Mutex<Option<u64>>,
     stop: CancellationToken,
+}
+
+/// A connection, as the one that has a place for a child.
+struct Occupying {
+    hub: Arc<Hub>,
+    inbox: Arc<Inbox>,
+    stop: CancellationToken,
+}
+
+impl Occupant for Occupying {
+    fn silence(&self) -> Option<Duration> {
+        Some(self.hub.silence()?.min(self.inbox.silence()?))
+    }
+
+    fn give_way(&self) -> bool {
+        if !self.hub.give_way() {
+            return false;
+        }
+        // First, so that whoever watches it takes this for no failure of the server's.
+        self.stop.cancel();
+        self.inbox.fail("gave way to another session: all places for its processes were taken");
+        true
+    }
 }
 
 impl Attempt {
@@ -367,6 +393,10 @@ impl Attempt {
         };
         lock(&self.upstream.starts).came_up();
         let pool = Arc::clone(&self.pool);
+        if let Some(place) = *lock(&self.place) {
+            let (hub, stop) = (Arc::clone(&self.hub), self.stop.clone());
+            pool.places.occupied(place, Arc::new(Occupying { hub, inbox: Arc::clone(&inbox), stop }));
+        }
         pool.tracker.spawn(self.watch(Arc::clone(&connection), inbox));
         Ok((connection, over))
     }

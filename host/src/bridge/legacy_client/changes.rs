@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
@@ -54,6 +55,14 @@ impl Downlink for News {
 
     fn ask(&self, request: Message) -> BoxFuture<'_, Message> {
         Box::pin(std::future::ready(unasked(&request)))
+    }
+
+    fn silence(&self) -> Option<Duration> {
+        self.client.silence()
+    }
+
+    fn give_way(&self) -> bool {
+        self.client.give_way()
     }
 }
 

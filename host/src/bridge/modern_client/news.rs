@@ -69,6 +69,14 @@ impl Downlink for News {
             }
         })
     }
+
+    fn silence(&self) -> Option<Duration> {
+        self.client.silence()
+    }
+
+    fn give_way(&self) -> bool {
+        self.client.give_way()
+    }
 }
 
 /// Which resources clients want to hear of.

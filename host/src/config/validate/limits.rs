@@ -36,7 +36,9 @@ pub(super) fn check(check: &mut Check<'_>) {
         ("call_max_seconds", l.call_max_seconds == 0),
         ("ping_seconds", l.ping_seconds == 0),
         ("children_per_server", l.children_per_server == 0),
+        ("children_per_server_and_principal", l.children_per_server_and_principal == 0),
         ("children", l.children == 0),
+        ("children_per_principal", l.children_per_principal == 0),
         ("bridged_connections", l.bridged_connections == 0),
         ("parked_seconds", l.parked_seconds == 0),
         ("task_seconds", l.task_seconds == 0),
@@ -58,6 +60,7 @@ pub(super) fn check(check: &mut Check<'_>) {
         ("ping_seconds", l.ping_seconds),
         ("drain_seconds", l.drain_seconds),
         ("parked_seconds", l.parked_seconds),
+        ("give_way_seconds", l.give_way_seconds),
         ("task_seconds", l.task_seconds),
     ] {
         if seconds > MAX_SECONDS {

@@ -1,6 +1,7 @@
 //! A downlink, watched for what makes cached definitions stale, and for what is not its client's.
 
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
@@ -47,5 +48,13 @@ impl Downlink for Watched {
 
     fn ask(&self, request: Message) -> BoxFuture<'_, Message> {
         self.inner.ask(request)
+    }
+
+    fn silence(&self) -> Option<Duration> {
+        self.inner.silence()
+    }
+
+    fn give_way(&self) -> bool {
+        self.inner.give_way()
     }
 }

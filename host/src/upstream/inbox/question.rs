@@ -42,6 +42,11 @@ impl Questions {
         Questions { patience, room: Arc::new(Semaphore::new(patience.open)), open: Mutex::default() }
     }
 
+    /// Whether any is open.
+    pub(super) fn any(&self) -> bool {
+        !lock(&self.open).is_empty()
+    }
+
     /// The server takes a question back.
     pub(super) fn void(&self, id: Option<&[u8]>) {
         let void = id.and_then(|id| lock(&self.open).remove(id));

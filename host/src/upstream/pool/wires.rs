@@ -12,7 +12,7 @@ use crate::upstream::command::Command;
 use crate::upstream::http::{self, Http, HttpSse};
 use crate::upstream::inbox::{Inbox, Patience};
 use crate::upstream::route::Over;
-use crate::upstream::wire::Wire;
+use crate::upstream::wire::{Wire, lock};
 use crate::upstream::{Owner, UpstreamError, stdio, websocket};
 
 impl Attempt {
@@ -95,13 +95,18 @@ impl Attempt {
     async fn start_child(&self, stop: CancellationToken) -> Result<stdio::Started, UpstreamError> {
         let Attempt { pool, upstream, key: (server, ..), .. } = self;
         let busy = |limit| UpstreamError::Busy { server: Arc::clone(server), limit };
-        let of_server = Arc::clone(&upstream.children).try_acquire_owned();
-        let of_server = of_server.map_err(|_| busy("limits.children_per_server"))?;
-        let of_all = Arc::clone(&pool.children).try_acquire_owned().map_err(|_| busy("limits.children"))?;
+        let place = pool.places.take(server, &self.requester).await.map_err(busy)?;
         let command = Command::resolve(&upstream.config, |key| std::env::var_os(key));
         let command =
             command.map_err(|reason| UpstreamError::NotStarted { server: Arc::clone(server), reason })?;
-        let kept = (of_server, of_all);
-        stdio::start(server, command, pool.limits, stop, &pool.tracker, kept).await
+        let number = place.number();
+        *lock(&self.place) = Some(number);
+        // Whatever ends it: it is on its way out from then on.
+        let (places, over) = (Arc::clone(&pool.places), stop.clone());
+        pool.tracker.spawn(async move {
+            over.cancelled().await;
+            places.leaving(number);
+        });
+        stdio::start(server, command, pool.limits, stop, &pool.tracker, place).await
     }
 }

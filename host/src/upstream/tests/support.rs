@@ -71,6 +71,11 @@ impl Downlink for Client {
             Message::response(b"\"downstream's own id\"", result.as_bytes())
         })
     }
+
+    fn silence(&self) -> Option<Duration> {
+        // These clients always want something.
+        None
+    }
 }
 
 /// Filters that set one header and keep what they saw.
