@@ -56,7 +56,7 @@ fn no_principal_has_all_places_however_busy_it_is() {
     let setup =
         three().with_limit("children_per_server_and_principal", 2).with_filter(known(&["ada", "bob"]));
     let gate = setup.start();
-    let mut hers = vec![open(&gate, Some("ada")), open(&gate, Some("ada"))];
+    let mut hers = [open(&gate, Some("ada")), open(&gate, Some("ada"))];
     let hanging: Vec<_> = hers.iter_mut().map(hang).collect();
     let refused = unopened(&gate, Some("ada")).initialize(hello("ada"));
     let message = refused.error()["message"].as_str().unwrap();
