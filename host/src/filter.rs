@@ -7,10 +7,11 @@ pub mod breaker;
 pub mod chain;
 pub mod explain;
 pub mod glob;
+pub mod identities;
 pub mod ignore;
 pub mod placed;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -139,6 +140,21 @@ pub struct RequestHead {
     pub address: Option<SocketAddr>,
 }
 
+/// What an `authenticate` hook looked at: what its answer may depend on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HeadReads {
+    /// Headers (lower case), absent ones included. They count as credentials: hidden from all later hooks.
+    pub headers: BTreeSet<String>,
+    /// Which headers there are.
+    pub header_names: bool,
+    /// The HTTP method.
+    pub method: bool,
+    /// The path.
+    pub path: bool,
+    /// The peer.
+    pub address: bool,
+}
+
 /// What an `authenticate` hook decides.
 #[derive(Clone, Debug)]
 pub enum Decision {
@@ -147,11 +163,11 @@ pub enum Decision {
     /// This is who calls; the answer may be kept for that many seconds.
     Accept {
         /// Who.
-        principal: Principal,
+        principal: Arc<Principal>,
         /// 0: ask each time.
         keep_seconds: u32,
-        /// Headers the filter read (lower case): hidden from all later hooks.
-        read_headers: Vec<String>,
+        /// What the filter looked at.
+        reads: HeadReads,
     },
     /// Go away.
     Refuse {

@@ -178,7 +178,7 @@ impl Gateway {
         let budget = Duration::from_millis(snapshot.config().limits.chain_ms.into());
         match chain::authenticate(snapshot.authenticate(), Arc::new(head), budget).await {
             Ok(None) => Ok(Authenticated { principal: None, hidden_headers: Vec::new() }),
-            Ok(Some(Decision::Accept { principal, read_headers, .. })) => {
+            Ok(Some(Decision::Accept { principal, reads, .. })) => {
                 if principal.expires_at.is_some_and(|at| at <= unix_seconds()) {
                     return Err(Refusal {
                         status: 401,
@@ -186,7 +186,8 @@ impl Gateway {
                         message: "the credential has expired".into(),
                     });
                 }
-                Ok(Authenticated { principal: Some(Arc::new(principal)), hidden_headers: read_headers })
+                let hidden_headers = reads.headers.into_iter().collect();
+                Ok(Authenticated { principal: Some(principal), hidden_headers })
             }
             Ok(Some(Decision::Refuse { status, challenge, message })) => {
                 Err(Refusal { status, challenge, message })

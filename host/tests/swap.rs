@@ -216,6 +216,22 @@ fn a_corrupt_file_of_a_filter_that_authenticates_opens_nothing() {
 }
 
 #[test]
+fn a_key_that_was_kept_ends_with_the_version_of_the_filter_that_took_it() {
+    let filter = |key: &str| {
+        let keys = json!([{ "name": "ci", "sha256": hash(key) }]);
+        json!({ "plugin": "api-key-auth", "config": { "keys": keys, "keep_seconds": 3600 } })
+    };
+    let gate = shared().with_filter(filter(KEY)).start();
+    assert_eq!((status(&gate, Some(KEY)), status(&gate, Some(KEY)), status(&gate, None)), (200, 200, 401));
+    let mut config: Value = serde_json::from_slice(&std::fs::read(gate.config()).unwrap()).unwrap();
+    config["filters"] = json!([filter("another key")]);
+    let mark = gate.mark();
+    support::gate::put(config.to_string().as_bytes(), &gate.config());
+    gate.said(mark, "line about the new filters", |line| line.contains("filters are in service"));
+    assert_eq!((status(&gate, Some(KEY)), status(&gate, Some("another key"))), (401, 200));
+}
+
+#[test]
 fn a_session_belongs_to_the_one_who_opened_it() {
     let keys: Value =
         ["ada", "eve"].iter().map(|name| json!({ "name": name, "sha256": hash(name) })).collect();

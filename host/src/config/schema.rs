@@ -171,6 +171,8 @@ pub struct FilterLimits {
     pub breaker_faults: u32,
     /// The window of `breaker_faults`, and how long the breaker stays open before a probe.
     pub breaker_seconds: u32,
+    /// Most answers of `authenticate` that are kept for the `keep-seconds` that the filter names. 0: none.
+    pub kept_identities: u32,
 }
 
 impl Default for FilterLimits {
@@ -187,6 +189,8 @@ impl Default for FilterLimits {
             concurrent: 64,
             breaker_faults: 20,
             breaker_seconds: 10,
+            // As many as there are sessions; each takes about 1 KiB.
+            kept_identities: 10_000,
         }
     }
 }

@@ -391,11 +391,17 @@ pub async fn authenticate(
         if head.server.as_deref().is_some_and(|server| !placed.sees_server(server)) {
             continue;
         }
+        if let Some(decision) = placed.identities.find(&head) {
+            return Ok(Some(decision));
+        }
         match ask(placed, "authenticate", end, async || placed.filter.authenticate(head.clone()).await)
             .await?
         {
             Some(Decision::Skip) | None => last = Some(Decision::Skip),
-            Some(decision) => return Ok(Some(decision)),
+            Some(decision) => {
+                placed.identities.keep(&head, &decision);
+                return Ok(Some(decision));
+            }
         }
     }
     Ok(last)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::breaker::Breaker;
+use super::identities::IdentityCache;
 use super::{Filter, Hooks, glob};
 use crate::config::{FilterLimits, Match, Mode, OnFailure};
 
@@ -41,6 +42,8 @@ pub struct Placed {
     parts: PlacedParts,
     /// Stops asking it when it keeps failing.
     pub breaker: Breaker,
+    /// Its answers to `authenticate` that may be used again.
+    pub identities: IdentityCache,
 }
 
 impl std::ops::Deref for Placed {
@@ -56,7 +59,8 @@ impl Placed {
     pub fn new(parts: PlacedParts) -> Placed {
         let window = Duration::from_secs(parts.limits.breaker_seconds.into());
         let breaker = Breaker::new(parts.limits.breaker_faults, window);
-        Placed { parts, breaker }
+        let identities = IdentityCache::new(parts.limits.kept_identities);
+        Placed { parts, breaker, identities }
     }
 
     /// Whether it sees anything of this server.

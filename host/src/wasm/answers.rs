@@ -1,6 +1,7 @@
 //! Answers of hooks, checked: nothing that a plugin returns is taken on trust.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -44,7 +45,7 @@ pub(super) fn done(hook: Hook, answer: Answer) -> Result<(), Failure> {
 
 pub(super) fn decision(ran: Ran, identity: &Identity) -> Result<Decision, Failure> {
     let hook = Hook::Authenticate;
-    let (Answer::Decision(answer), Subject::Head { read, .. }) = (ran.answer, ran.subject) else {
+    let (Answer::Decision(answer), Subject::Head { reads, .. }) = (ran.answer, ran.subject) else {
         return Err(mismatch(hook));
     };
     match answer.map_err(|failure| returned(hook, &failure))? {
@@ -58,14 +59,14 @@ pub(super) fn decision(ran: Ran, identity: &Identity) -> Result<Decision, Failur
             }
             let claims = object(hook, "claims", accepted.claims, identity)?;
             Ok(Decision::Accept {
-                principal: Principal {
+                principal: Arc::new(Principal {
                     id: accepted.id,
                     issuer: accepted.issuer.unwrap_or_else(|| identity.name.to_string()),
                     claims,
                     expires_at: accepted.expires_at,
-                },
+                }),
                 keep_seconds: accepted.keep_seconds,
-                read_headers: read,
+                reads,
             })
         }
         hooks::authenticate::Decision::Refuse(refusal) => {

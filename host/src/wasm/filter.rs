@@ -19,7 +19,7 @@ use super::store::Subject;
 use crate::config::{FilterLimits, Instances};
 use crate::filter::{
     AskEffects, CallView, Decision, DefinitionsEdit, DefinitionsView, Delivery, Effects, ExchangeEffects,
-    ExchangeView, Failure, FailureKind, Filter, Hooks, ItemsView, NotificationView, QuestionView,
+    ExchangeView, Failure, FailureKind, Filter, HeadReads, Hooks, ItemsView, NotificationView, QuestionView,
     RequestHead, Visibility,
 };
 use crate::jsonrpc;
@@ -239,7 +239,7 @@ impl Filter for WasmFilter {
 
     fn authenticate<'a>(&'a self, head: Arc<RequestHead>) -> BoxFuture<'a, Result<Decision, Failure>> {
         Box::pin(async move {
-            let subject = Subject::Head { head, read: Vec::new() };
+            let subject = Subject::Head { head, reads: HeadReads::default() };
             let ran = self.runtime.run(Hook::Authenticate, subject).await?;
             self.counted(answers::decision(ran, self.runtime.identity()))
         })

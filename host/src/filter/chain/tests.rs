@@ -16,6 +16,7 @@ struct Fake {
     request: Option<Hook<Effects>>,
     response: Option<Hook<Effects>>,
     access: Option<Hook<Vec<Visibility>>>,
+    authenticate: Option<Hook<Decision>>,
 }
 
 use futures_util::future::BoxFuture;
@@ -32,11 +33,13 @@ impl Filter for Fake {
             request: self.request.is_some(),
             response: self.response.is_some(),
             access: self.access.is_some(),
+            authenticate: self.authenticate.is_some(),
             ..Hooks::default()
         }
     }
     fn authenticate(&self, _: Arc<RequestHead>) -> BoxFuture<'_, Result<Decision, Failure>> {
-        Box::pin(async { Ok(Decision::Skip) })
+        self.note("authenticate");
+        Box::pin(async { (self.authenticate.as_ref().unwrap())() })
     }
     fn definitions(&self, _: DefinitionsView) -> BoxFuture<'_, Result<DefinitionsEdit, Failure>> {
         Box::pin(async { Ok(DefinitionsEdit::default()) })
@@ -59,7 +62,7 @@ impl Filter for Fake {
 }
 
 fn fake(name: &'static str, log: &Log) -> Fake {
-    Fake { name, log: log.clone(), request: None, response: None, access: None }
+    Fake { name, log: log.clone(), request: None, response: None, access: None, authenticate: None }
 }
 
 fn both(name: &'static str, log: &Log) -> Fake {
@@ -141,6 +144,47 @@ fn items(names: &[&str]) -> ItemsView {
 
 fn called(log: &Log) -> Vec<String> {
     log.lock().unwrap().clone()
+}
+
+#[tokio::test]
+async fn a_credential_that_was_taken_is_not_asked_about_again_for_as_long_as_the_filter_says() {
+    let log = Log::default();
+    let accept = |keep_seconds| {
+        move || {
+            let principal = crate::filter::Principal {
+                id: "ada".into(),
+                issuer: "keys".into(),
+                claims: Bytes::from_static(b"{}"),
+                expires_at: None,
+            };
+            Ok(Decision::Accept { principal: Arc::new(principal), keep_seconds, reads: Default::default() })
+        }
+    };
+    let filter = |name, answer: Hook<Decision>, most| {
+        let fake = Fake { authenticate: Some(answer), ..fake(name, &log) };
+        placed(fake, |parts| parts.limits.kept_identities = most)
+    };
+    let skips = filter("skips", Box::new(|| Ok(Decision::Skip)), 10);
+    let head = |key: &'static str| {
+        let headers = [(http::header::AUTHORIZATION, http::HeaderValue::from_static(key))];
+        Arc::new(RequestHead {
+            method: "POST".into(),
+            path: "/mcp".into(),
+            server: None,
+            headers: headers.into_iter().collect(),
+            address: None,
+        })
+    };
+    for (name, keep_seconds, most, asked) in [("keeps", 60, 10, 2), ("never", 0, 10, 4), ("none", 60, 0, 4)] {
+        let filters = [Arc::clone(&skips), filter(name, Box::new(accept(keep_seconds)), most)];
+        for key in ["ada", "ada", "bob", "ada"] {
+            let decision = authenticate(&filters, head(key), Duration::from_secs(9)).await.unwrap();
+            assert!(matches!(decision, Some(Decision::Accept { .. })), "{name}");
+        }
+        let log = std::mem::take(&mut *log.lock().unwrap());
+        let times = |hook: String| log.iter().filter(|line| **line == hook).count();
+        assert_eq!((times(format!("{name}.authenticate")), times("skips.authenticate".into())), (asked, 4));
+    }
 }
 
 #[tokio::test]

@@ -9,8 +9,8 @@ use http::{HeaderMap, HeaderName};
 use super::super::fault::fault;
 use super::super::store::State;
 use crate::filter::{
-    CallView, Caller, DefinitionsView, ExchangeView, FailureKind, ItemsView, NotificationView, Principal,
-    QuestionView, RequestHead,
+    CallView, Caller, DefinitionsView, ExchangeView, FailureKind, HeadReads, ItemsView, NotificationView,
+    Principal, QuestionView, RequestHead,
 };
 
 /// The one thing that a hook is lent.
@@ -21,8 +21,7 @@ pub(in super::super) enum Subject {
     None,
     Head {
         head: Arc<RequestHead>,
-        /// Headers it asked for, lower case.
-        read: Vec<String>,
+        reads: HeadReads,
     },
     Definitions {
         view: Arc<DefinitionsView>,

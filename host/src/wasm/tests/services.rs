@@ -316,10 +316,15 @@ fn credentials_that_authenticate_reads_are_recorded() {
         headers,
         address: None,
     };
-    let mut store = store(Subject::Head { head: Arc::new(head), read: Vec::new() });
+    let mut store = store(Subject::Head { head: Arc::new(head), reads: Default::default() });
     let state = store.data_mut();
     assert_eq!(ask!(state, HostHead::header, "Authorization".into()).unwrap().as_deref(), Some("Bearer t"));
     assert_eq!(ask!(state, HostHead::header, "x-absent".into()).unwrap(), None);
-    let Subject::Head { read, .. } = &state.subject else { panic!("a head") };
-    assert_eq!(read, &["authorization"]);
+    let Subject::Head { reads, .. } = &state.subject else { panic!("a head") };
+    // An answer may depend on a header that is not there as well.
+    assert_eq!(reads.headers.iter().collect::<Vec<_>>(), ["authorization", "x-absent"]);
+    assert!(!reads.path && !reads.method && !reads.address && !reads.header_names);
+    assert_eq!(ask!(state, HostHead::path).unwrap(), "/mcp");
+    let Subject::Head { reads, .. } = &state.subject else { panic!("a head") };
+    assert!(reads.path);
 }
