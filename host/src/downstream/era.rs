@@ -62,7 +62,21 @@ pub fn check_header(header: Option<&str>) -> Result<(), Message> {
     }
 }
 
-/// The answer to a modern message where that era is not spoken: it has no HTTP+SSE.
+/// Checks a message where the modern era is not spoken: it has no HTTP+SSE. The error names the
+/// revisions that are spoken there, so that a client of both eras falls back to `initialize`.
+pub fn legacy_only(message: &Message, header: Option<&str>) -> Result<(), Message> {
+    let version = match classify(message, header) {
+        Ok(Era::Legacy) => return Ok(()),
+        Ok(Era::Modern { version }) => version,
+        Err(error) => match header {
+            Some(version) => version.to_owned(),
+            None => return Err(error),
+        },
+    };
+    Err(refuse_modern(message, &version))
+}
+
+/// The answer to a modern message where that era is not spoken.
 pub fn refuse_modern(message: &Message, version: &str) -> Message {
     errors::only_versions(message.id(), version, &versions::LEGACY)
 }

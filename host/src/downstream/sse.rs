@@ -17,7 +17,7 @@ use super::names;
 use super::outlet::lock;
 use super::pipe::{Pipe, WhenFull};
 use super::registry::{Owner, owner};
-use crate::jsonrpc::Message;
+use crate::jsonrpc::{Kind, Message};
 use crate::protocol::errors;
 
 pub use body::StreamBody;
@@ -38,6 +38,8 @@ struct Listening {
     server: Arc<str>,
     owner: Owner,
     said: mpsc::Sender<Said>,
+    /// For what is answered without being passed on.
+    pipe: Arc<Pipe>,
 }
 
 /// Takes its stream off the list when dropped.
@@ -60,7 +62,7 @@ pub fn get(visitor: Visitor, path: &str) -> Reply {
     let cut = WhenFull::Cut(visitor.connection.cut.clone());
     let (pipe, drain) = Pipe::new(visitor.limits.stream_buffer_bytes, cut);
     let (said, waiting) = mpsc::channel(WAITING);
-    let listening = Listening { server: visitor.server.clone(), owner, said };
+    let listening = Listening { server: visitor.server.clone(), owner, said, pipe: pipe.clone() };
     lock(&front.streams.open).insert(id.clone(), listening);
     let listed = Listed { front: front.clone(), id: id.clone() };
     let place = Place {
@@ -82,26 +84,66 @@ pub fn get(visitor: Visitor, path: &str) -> Reply {
 /// the same principal on the same server: an id alone opens nothing.
 pub async fn post(posted: Posted, query: Option<&str>) -> Reply {
     let Posted { visitor, message, share } = posted;
+    let id = message.id().map(bytes::Bytes::copy_from_slice);
+    let speaker = Speaker { principal: visitor.principal.clone(), headers: visitor.headers.clone() };
+    let said = match find(&visitor, query, id.as_deref()) {
+        Ok((said, _)) => said,
+        Err(unknown) => return *unknown,
+    };
+    match said.send(Said { message, speaker, share: Some(share) }).await {
+        Ok(()) => answer::accepted(),
+        Err(_) => no_such_stream(id.as_deref()),
+    }
+}
+
+/// Answers a POST whose message is not acted upon. A request has `error` for its answer, on the stream:
+/// clients wait there (2024-11-05, transports). A refusal as an HTTP status is the end of the connection
+/// to some of them, and is overlooked by others, which then wait as long as they can.
+pub async fn decline(visitor: &Visitor, query: Option<&str>, message: &Message, error: Message) -> Reply {
+    if message.kind() == Kind::Request {
+        return refuse(visitor, query, error).await;
+    }
+    // Nobody waits for an answer; the id of a client's own answer is one of ours.
+    match find(visitor, query, None) {
+        Ok(_) => answer::accepted(),
+        Err(unknown) => *unknown,
+    }
+}
+
+/// The same for what is no message at all. Without an id nobody would know the answer on the stream.
+pub async fn refuse(visitor: &Visitor, query: Option<&str>, error: Message) -> Reply {
+    let Some(id) = error.id().filter(|id| *id != b"null") else {
+        return answer::message(StatusCode::BAD_REQUEST, &error);
+    };
+    match find(visitor, query, Some(id)) {
+        Ok((_, pipe)) => {
+            pipe.deliver(&error).await;
+            answer::accepted()
+        }
+        Err(unknown) => *unknown,
+    }
+}
+
+/// The stream that the query names, if it is the visitor's.
+fn find(
+    visitor: &Visitor,
+    query: Option<&str>,
+    id: Option<&[u8]>,
+) -> Result<(mpsc::Sender<Said>, Arc<Pipe>), Box<Reply>> {
     let parameters = query.unwrap_or_default().split('&');
     let named = parameters.filter_map(|parameter| parameter.strip_prefix("sessionId=")).next();
     let Some(named) = named.filter(|id| !id.is_empty()) else {
         let text = "`sessionId` is missing; post to the URL that the first event of the stream gives";
-        let error = errors::invalid_request(message.id(), text);
-        return answer::message(StatusCode::BAD_REQUEST, &error);
+        let error = errors::invalid_request(id, text);
+        return Err(answer::message(StatusCode::BAD_REQUEST, &error).into());
     };
-    let id = message.id().map(bytes::Bytes::copy_from_slice);
-    let speaker = Speaker { principal: visitor.principal.clone(), headers: visitor.headers.clone() };
-    let taken = match visitor.front.streams.find(named, &visitor) {
-        Some(said) => said.send(Said { message, speaker, share: Some(share) }).await.is_ok(),
-        None => false,
-    };
-    if taken {
-        return answer::accepted();
-    }
-    // Unknown, ended and foreign ones get the same answer.
+    visitor.front.streams.find(named, visitor).ok_or_else(|| no_such_stream(id).into())
+}
+
+/// Unknown, ended and foreign ones get the same answer.
+fn no_such_stream(id: Option<&[u8]>) -> Reply {
     let text = "no such session; open a new stream";
-    let error = Message::error(id.as_deref(), errors::SESSION_NOT_FOUND, text, None);
-    answer::message(StatusCode::NOT_FOUND, &error)
+    answer::message(StatusCode::NOT_FOUND, &Message::error(id, errors::SESSION_NOT_FOUND, text, None))
 }
 
 /// The owner of one stream's conversation, to its end: that of the stream, in either direction.
@@ -145,12 +187,12 @@ impl Streams {
         lock(&self.open).len()
     }
 
-    fn find(&self, id: &str, visitor: &Visitor) -> Option<mpsc::Sender<Said>> {
+    fn find(&self, id: &str, visitor: &Visitor) -> Option<(mpsc::Sender<Said>, Arc<Pipe>)> {
         let open = lock(&self.open);
         let listening = open.get(id)?;
         let own =
             listening.server == visitor.server && listening.owner == owner(visitor.principal.as_deref());
-        own.then(|| listening.said.clone())
+        own.then(|| (listening.said.clone(), listening.pipe.clone()))
     }
 }
 

@@ -109,17 +109,22 @@ impl HttpFront {
                     parse(bytes, &config.limits)?;
                     return Err(reply::refuse(StatusCode::BAD_REQUEST, "an array is no message").into());
                 }
+                if door == Door::Message {
+                    let query = head.uri.query();
+                    let message = match judge(bytes, &config.limits) {
+                        Ok(message) => message,
+                        Err(error) => return Ok(sse::refuse(&visitor, query, error).await),
+                    };
+                    let version = named_by(&message, version)?;
+                    return Ok(match era::legacy_only(&message, version.as_deref()) {
+                        Ok(()) => sse::post(Posted { visitor, message, share }, query).await,
+                        Err(error) => sse::decline(&visitor, query, &message, error).await,
+                    });
+                }
                 let message = parse(bytes, &config.limits)?;
                 let refused = |error: Message| reply::message(StatusCode::BAD_REQUEST, &error);
-                // A message with an envelope says itself which revision it is written in.
-                let version = if message.meta(meta::PROTOCOL_VERSION).is_some() { None } else { version? };
+                let version = named_by(&message, version)?;
                 match era::classify(&message, version.as_deref()).map_err(refused)? {
-                    Era::Legacy if door == Door::Message => {
-                        Ok(sse::post(Posted { visitor, message, share }, head.uri.query()).await)
-                    }
-                    Era::Modern { version } if door == Door::Message => {
-                        Err(refused(era::refuse_modern(&message, &version)).into())
-                    }
                     Era::Legacy => {
                         let visitor = Visitor { session: session?, ..visitor };
                         Ok(legacy::post(Posted { visitor, message, share }).await)
@@ -157,11 +162,23 @@ impl HttpFront {
 }
 
 fn parse(bytes: Bytes, limits: &crate::config::Limits) -> Result<Message, Box<Reply>> {
+    judge(bytes, limits).map_err(|error| reply::message(StatusCode::BAD_REQUEST, &error).into())
+}
+
+/// The message; or the JSON-RPC error that answers it.
+fn judge(bytes: Bytes, limits: &crate::config::Limits) -> Result<Message, Message> {
     Message::parse(bytes, &law(limits), Source::Client).map_err(|violation| {
-        let error =
-            Message::error(violation.id.as_deref(), violation.code, &format!("refused: {violation}"), None);
-        reply::message(StatusCode::BAD_REQUEST, &error).into()
+        Message::error(violation.id.as_deref(), violation.code, &format!("refused: {violation}"), None)
     })
+}
+
+/// The revision that the header names, where it counts: a message with an envelope says itself which
+/// one it is written in.
+fn named_by(
+    message: &Message,
+    header: Result<Option<String>, Box<Reply>>,
+) -> Result<Option<String>, Box<Reply>> {
+    if message.meta(meta::PROTOCOL_VERSION).is_some() { Ok(None) } else { header }
 }
 
 /// The bounds of a message from a client.

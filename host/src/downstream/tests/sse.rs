@@ -124,7 +124,6 @@ async fn what_is_not_served_at_these_paths_says_so() {
         ("POST", path, &[("content-type", "text/plain")], "{}", 415),
         ("POST", path, &[JSON, ("host", "evil.test")], "{}", 403),
         ("POST", path, &[JSON, ("origin", "http://evil.test")], "{}", 403),
-        ("POST", path, &[JSON, ("mcp-protocol-version", "1900-01-01")], &call("1", "echo"), 400),
         ("GET", path, GET, "", 405),
         ("POST", "/a/sse", &[JSON], INITIALIZE, 405),
         ("DELETE", "/a/sse", &[], "", 405),
@@ -135,9 +134,51 @@ async fn what_is_not_served_at_these_paths_says_so() {
         let answer = site.send(method, path, headers, body).await;
         assert_eq!(answer.status, status, "{method} {path} {headers:?}: {}", answer.body);
     }
-    let modern = r#"{"jsonrpc":"2.0","id":9,"method":"tools/list","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}"#;
-    let refused = site.send("POST", path, &[JSON], modern).await;
-    assert_eq!((refused.status, refused.code()), (400, -32022), "that revision has no such transport");
+}
+
+/// The client waits for the answer on its stream, whatever it is: some take a status for the end of the
+/// connection (Go SDK 1.8), others do not look at it and wait for as long as they can (Python SDK 2).
+#[tokio::test]
+async fn a_request_that_is_refused_is_answered_on_the_stream() {
+    const VERSION: &str = "io.modelcontextprotocol/protocolVersion";
+    let site = Site::new().await;
+    let mut stream = Stream::open(&site, &[]).await;
+    let modern = |id: u32, method: &str, version: &str| {
+        json!({"jsonrpc":"2.0","id":id,"method":method,"params":{"_meta":{VERSION:version}}}).to_string()
+    };
+    let today: (&str, &str) = ("mcp-protocol-version", "2026-07-28");
+    let long_ago: (&str, &str) = ("mcp-protocol-version", "1900-01-01");
+    for (id, headers, body, code) in [
+        // As clients of both eras begin.
+        (1, &[today][..], modern(1, "server/discover", "2026-07-28"), -32022),
+        (2, &[], modern(2, "server/discover", "2026-07-28"), -32022),
+        (3, &[], modern(3, "tools/list", "2027-01-01"), -32022),
+        (4, &[], r#"{"jsonrpc":"2.0","id":4,"method":"x","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":1}}}"#.to_owned(), -32602),
+        (5, &[today], r#"{"jsonrpc":"2.0","id":5,"method":"tools/list"}"#.to_owned(), -32022),
+        (6, &[long_ago], call("6", "echo"), -32022),
+        (7, &[], r#"{"jsonrpc":"2.0","id":7,"method":"x","params":{"a":1,"a":2}}"#.to_owned(), -32600),
+    ] {
+        stream.say(&site, headers, &body).await;
+        let refused = stream.hear().await;
+        assert_eq!((&refused["id"], &refused["error"]["code"]), (&json!(id), &json!(code)), "{refused}");
+        if code == -32022 {
+            let spoken = &refused["error"]["data"]["supported"];
+            assert_eq!(*spoken, json!(["2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"]));
+        }
+    }
+    // What nobody waits for is not answered, and what comes from a stranger neither.
+    let meta = json!({ VERSION: "2026-07-28" });
+    stream.say(&site, &[today], &json!({"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1,"_meta":meta}}).to_string()).await;
+    stream.say(&site, &[today], r#"{"jsonrpc":"2.0","id":"lg-1","result":{}}"#).await;
+    for elsewhere in ["/a/message?sessionId=none", "/b/message?sessionId=none"] {
+        let refused =
+            site.send("POST", elsewhere, &[JSON], &modern(8, "server/discover", "2026-07-28")).await;
+        assert_eq!(refused.status, 404, "{elsewhere}: {}", refused.body);
+    }
+    let unnamed = site.send("POST", "/a/message", &[JSON], &modern(9, "server/discover", "2026-07-28")).await;
+    assert_eq!(unnamed.status, 400);
+    stream.say(&site, &[], INITIALIZE).await;
+    assert_eq!(stream.hear().await["result"]["protocolVersion"], "2025-06-18", "it begins all the same");
 }
 
 #[tokio::test]
