@@ -6,6 +6,8 @@
 
 #[path = "sdk/current.rs"]
 mod current;
+#[path = "sdk/others.rs"]
+mod others;
 #[path = "sdk/peers.rs"]
 mod peers;
 #[path = "sdk/pypi.rs"]

@@ -63,6 +63,21 @@ pub fn python() -> &'static Path {
     })
 }
 
+/// The folder with the programs of `tests/sdk/go`, each a client of another library.
+pub fn go_clients() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let from = sources().join("sdk/go");
+        let folder = paths::target().join("sdk-go");
+        std::fs::create_dir_all(&folder).unwrap();
+        // Go knows itself what is built already; the module proxy is asked only for what is not there.
+        let mut build = Command::new("go");
+        build.args(["build", "-trimpath", "-o"]).arg(&folder).arg("./...").current_dir(from);
+        step(&mut build, "the SDK tests need Go 1.25.5 or later");
+        folder
+    })
+}
+
 /// The conformance suite and the server that it is run against, beside their packages.
 pub fn conformance() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
