@@ -7,10 +7,11 @@ use anyhow::{Result, bail};
 use crate::steps::{self, cargo, is_there, pass_on, say};
 use crate::{plugins, wit};
 
-/// Programs that the suites of the official MCP clients run on, and an argument they answer to.
-const CLIENTS: [(&str, &str, &str); 3] = [
+/// Programs that the suites of other MCP clients run on, and an argument they answer to.
+const CLIENTS: [(&str, &str, &str); 4] = [
     ("node", "--version", "Node.js 20 or later"),
     ("npm", "--version", "npm, which comes with Node.js"),
+    ("go", "version", "Go 1.25.5 or later (from 1.21 on it fetches that by itself)"),
     ("python3", "--version", "Python 3.10 or later with venv and pip"),
 ];
 
@@ -23,7 +24,7 @@ pub fn run(args: &[String]) -> Result<ExitCode> {
         .collect();
     if !missing.is_empty() {
         bail!(
-            "the suites of the official MCP clients need {}; install it and run this again",
+            "the suites of other MCP clients need {}; install it and run this again",
             missing.join(", ")
         );
     }
@@ -38,6 +39,6 @@ pub fn run(args: &[String]) -> Result<ExitCode> {
         "--package",
         "notes-server",
     ]))?;
-    say("testing (the first run also installs the pinned npm and Python packages into the target folder)");
+    say("testing (the first run also installs the pinned npm, Python and Go packages into the target folder)");
     pass_on(cargo().args(["test", "--workspace"]).args(args))
 }
