@@ -23,10 +23,7 @@ pub fn run(args: &[String]) -> Result<ExitCode> {
         .map(|(.., what)| *what)
         .collect();
     if !missing.is_empty() {
-        bail!(
-            "the suites of other MCP clients need {}; install it and run this again",
-            missing.join(", ")
-        );
+        bail!("the suites of other MCP clients need {}; install it and run this again", missing.join(", "));
     }
     wit::check()?;
     plugins::build_all()?;
@@ -39,6 +36,8 @@ pub fn run(args: &[String]) -> Result<ExitCode> {
         "--package",
         "notes-server",
     ]))?;
-    say("testing (the first run also installs the pinned npm, Python and Go packages into the target folder)");
+    say(
+        "testing (the first run also installs the pinned npm, Python and Go packages into the target folder)",
+    );
     pass_on(cargo().args(["test", "--workspace"]).args(args))
 }

@@ -17,7 +17,7 @@ use super::subscriptions::{Subscription, Subscriptions};
 use super::wire::Wire;
 use super::{Connection, Handshake, Outgoing, Reply, UpstreamCall, UpstreamError};
 use crate::jsonrpc::{self, Kind, Message};
-use crate::protocol::{errors, meta, methods, mirror, versions};
+use crate::protocol::{errors, meta, methods, mirror, rounds, versions};
 use crate::proxy::Wanted;
 
 /// Methods that change nothing: asked again, once, if the stream with their answer broke. There is no
@@ -223,7 +223,15 @@ impl Connection for Modern {
     }
 
     fn call(&self, call: UpstreamCall) -> BoxFuture<'_, Result<Reply, UpstreamError>> {
-        Box::pin(self.make(call))
+        // Where the tasks of this era say what they ask.
+        let of_task = call.message.method() == Some("tasks/get");
+        Box::pin(async move {
+            let mut reply = self.make(call).await?;
+            if of_task || rounds::asks(&reply.message) {
+                reply.message = rounds::with_params(reply.message);
+            }
+            Ok(reply)
+        })
     }
 
     fn notify(

@@ -6,7 +6,11 @@ use crate::methods::Refused;
 
 /// A question as a result of revision 2026-07-28.
 pub fn question(key: &str, method: &str, params: &Value) -> Value {
-    json!({ "resultType": "input_required", "inputRequests": { key: { "method": method, "params": params } },
+    let mut question = json!({ "method": method });
+    if !params.is_null() {
+        question["params"] = params.clone();
+    }
+    json!({ "resultType": "input_required", "inputRequests": { key: question },
             "requestState": "asked \u{e9} / once" })
 }
 

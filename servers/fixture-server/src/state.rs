@@ -92,7 +92,11 @@ impl State {
             board.asked.insert(id, sender);
             (id, receiver)
         };
-        self.send(&json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }))?;
+        let mut question = json!({ "jsonrpc": "2.0", "id": id, "method": method });
+        if !params.is_null() {
+            question["params"] = params;
+        }
+        self.send(&question)?;
         Ok(answer.recv().ok())
     }
 

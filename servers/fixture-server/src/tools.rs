@@ -278,7 +278,8 @@ fn question(tool: &str, arguments: &Value) -> Value {
         }
         "ask_elicitation" => json!({ "message": text,
             "requestedSchema": { "type": "object", "properties": { "name": { "type": "string" } } } }),
-        _ => json!({}),
+        // As most servers do: these have no params that must be there.
+        _ => Value::Null,
     }
 }
 

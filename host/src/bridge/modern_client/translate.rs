@@ -5,6 +5,7 @@ use bytes::Bytes;
 
 use super::capabilities::Capabilities;
 use crate::jsonrpc::{self, Document, Kind, Message};
+use crate::protocol::rounds::NO_PARAMS;
 use crate::protocol::tasks::EXTENSION;
 use crate::protocol::{errors, meta, methods, rounds, versions};
 
@@ -276,10 +277,8 @@ pub(super) fn input_requests<'a>(
         }
         out.extend_from_slice(format!("\"r{key}\":{{\"method\":").as_bytes());
         out.extend_from_slice(&jsonrpc::escape(method));
-        if let Some(params) = params {
-            out.extend_from_slice(b",\"params\":");
-            out.extend_from_slice(params);
-        }
+        out.extend_from_slice(b",\"params\":");
+        out.extend_from_slice(params.unwrap_or(NO_PARAMS));
         out.push(b'}');
     }
     out.push(b'}');

@@ -158,7 +158,7 @@ fn a_question_loses_what_only_the_legacy_era_has() {
     let asked = input_required(questions.into_iter(), "s");
     assert_eq!(
         asked.result().unwrap(),
-        r#"{"resultType":"input_required","inputRequests":{"r1":{"method":"roots/list"},"r12":{"method":"a\"b","params":{"mode":"url","url":"https://a"}}},"requestState":"s"}"#
+        r#"{"resultType":"input_required","inputRequests":{"r1":{"method":"roots/list","params":{}},"r12":{"method":"a\"b","params":{"mode":"url","url":"https://a"}}},"requestState":"s"}"#
     );
 }
 
