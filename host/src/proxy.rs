@@ -14,6 +14,7 @@ mod questions;
 pub mod rescue;
 mod rounds;
 mod snapshot;
+mod uris;
 mod wanted;
 
 pub use link::{CallScope, Joining, Link, Opening};

@@ -5,6 +5,8 @@
 mod spellings;
 #[path = "support/support.rs"]
 mod support;
+#[path = "hidden/uris.rs"]
+mod uris;
 
 use serde_json::{Value, json};
 use spellings::Class;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::methods::List;
+use super::uris;
 use crate::filter::{DefinitionsEdit, DefinitionsView, ItemKind};
 use crate::jsonrpc::{self, Document, Limits, Message};
 
@@ -15,6 +16,8 @@ use crate::jsonrpc::{self, Document, Limits, Message};
 pub struct Definitions {
     items: Vec<Definition>,
     by_visible: HashMap<Arc<str>, usize>,
+    /// Resources by what all spellings of their URIs have in common.
+    by_key: HashMap<String, Vec<usize>>,
     /// When they were read.
     pub read: Instant,
     /// How long they hold, where the server says so (2026-07-28, caching). Where it does not, it tells of
@@ -56,6 +59,19 @@ impl Definitions {
     /// The one that clients know by this name.
     pub fn find(&self, visible_name: &str) -> Option<&Definition> {
         self.items.get(*self.by_visible.get(visible_name)?)
+    }
+
+    /// The only resource whose URI has the same normal form.
+    pub fn find_spelling(&self, uri: &str) -> Option<&Definition> {
+        let normal = uris::normal(uri)?;
+        let mut same = self.alike(uri).filter(|item| uris::normal(&item.name).as_ref() == Some(&normal));
+        same.next().filter(|_| same.next().is_none())
+    }
+
+    /// The resources that some server might take this URI for.
+    pub fn alike(&self, uri: &str) -> impl Iterator<Item = &Definition> {
+        let places = self.by_key.get(&uris::key(uri)).map(Vec::as_slice).unwrap_or_default();
+        places.iter().filter_map(|&place| self.items.get(place))
     }
 
     /// Whether a URI is an expansion of one of these templates: every `{…}` stands for anything.
@@ -158,6 +174,7 @@ impl Reading {
     pub fn finish(self, view: DefinitionsView, visible: &[Arc<str>]) -> Result<Definitions, String> {
         let mut items = Vec::with_capacity(view.items.len());
         let mut by_visible = HashMap::with_capacity(view.items.len());
+        let mut by_key: HashMap<String, Vec<usize>> = HashMap::new();
         for (index, (name, raw)) in view.items.into_iter().enumerate() {
             let renamed = visible.get(index).filter(|v| !v.is_empty() && **v != name);
             let visible_name = renamed.cloned().unwrap_or_else(|| name.clone());
@@ -178,10 +195,13 @@ impl Reading {
             } else {
                 by_visible.insert(visible_name.clone(), index);
             }
+            if self.list.kind == ItemKind::Resource {
+                by_key.entry(uris::key(&name)).or_default().push(index);
+            }
             let original = self.raw.get(&name).cloned().unwrap_or_else(|| raw.clone());
             items.push(Definition { name, visible_name, judged: raw, shown, raw: original });
         }
-        Ok(Definitions { items, by_visible, read: Instant::now(), holds: self.holds })
+        Ok(Definitions { items, by_visible, by_key, read: Instant::now(), holds: self.holds })
     }
 }
 

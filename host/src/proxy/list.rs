@@ -9,7 +9,7 @@ use super::call::Run;
 use super::definitions::{Definitions, Reading, page_params};
 use super::link::Whose;
 use super::methods::List;
-use super::rescue;
+use super::{rescue, uris};
 use crate::filter::{Item, ItemKind, ItemsView, Outcome};
 use crate::jsonrpc::{Kind, Message};
 use crate::protocol::meta;
@@ -164,10 +164,23 @@ impl Run<'_> {
         Ok(page.with_items(list.member, &kept))
     }
 
-    /// Asks the `access` filters.
-    pub(super) async fn judge(&self, kind: ItemKind, items: Vec<Item>) -> Result<Vec<bool>, Outcome> {
+    /// Asks the `access` filters. A resource is visible if it is under everything that a server may read
+    /// in its URI.
+    pub(super) async fn judge(&self, kind: ItemKind, mut items: Vec<Item>) -> Result<Vec<bool>, Outcome> {
+        let count = items.len();
         if !self.chain.judges(kind) || items.is_empty() {
-            return Ok(vec![true; items.len()]);
+            return Ok(vec![true; count]);
+        }
+        let mut owners = Vec::new();
+        if matches!(kind, ItemKind::Resource | ItemKind::ResourceTemplate) {
+            for at in 0..count {
+                let Some(item) = items.get(at).cloned() else { break };
+                for reading in uris::readings(&item.name) {
+                    let name: Arc<str> = Arc::from(reading);
+                    items.push(Item { visible_name: name.clone(), name, ..item.clone() });
+                    owners.push(at);
+                }
+            }
         }
         let view = ItemsView {
             server: self.link.server.clone(),
@@ -176,6 +189,13 @@ impl Run<'_> {
             items,
             caller: self.caller.clone(),
         };
-        self.chain.access(view).await.map_err(|closed| rescue::closed(&closed))
+        let mut visible = self.chain.access(view).await.map_err(|closed| rescue::closed(&closed))?;
+        let readings = visible.split_off(count.min(visible.len()));
+        for (owner, reading) in owners.into_iter().zip(readings) {
+            if let Some(visible) = visible.get_mut(owner) {
+                *visible &= reading;
+            }
+        }
+        Ok(visible)
     }
 }

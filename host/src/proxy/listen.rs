@@ -210,8 +210,9 @@ impl Run<'_> {
         if self.chain.judges(ItemKind::Resource) {
             let mut admitted = BTreeSet::new();
             for uri in std::mem::take(&mut wanted.uris) {
-                if self.admit(row, ItemKind::Resource, uri.clone()).await.is_ok() {
-                    admitted.insert(uri);
+                if let Ok(target) = self.admit(row, ItemKind::Resource, uri).await {
+                    // As the server spells it: it is what the server is asked for, and what it tells.
+                    admitted.insert(target.name.to_string());
                 }
             }
             wanted.uris = admitted;

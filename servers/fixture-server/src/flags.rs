@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use serde_json::Value;
+
 /// What `--help` would say; the tests are its only readers.
 const USAGE: &str = "flags: --name S, --log FILE, --tools N, --page N, --protocol VERSION, --stderr TEXT, \
      --exit CODE, --hang METHOD, --modern, --tasks, --noise, --flood-stderr BYTES, --ignore-sigterm, --ignore-stdin-close, \
-     --grandchild PIDFILE, --escapee PIDFILE";
+     --grandchild PIDFILE, --escapee PIDFILE, --answer METHOD=RESULT";
 
 /// The parsed command line.
 #[derive(Default)]
@@ -27,6 +29,8 @@ pub struct Flags {
     pub exit: Option<u8>,
     /// Never answer this method.
     pub hang: Option<String>,
+    /// Answer these methods with these results, whatever is asked.
+    pub answers: Vec<(String, Value)>,
     /// Write what is no message to stdout at start.
     pub noise: bool,
     /// Write this many bytes to stderr at start.
@@ -61,6 +65,7 @@ impl Flags {
                 "--stderr" => flags.stderr = Some(value()?),
                 "--exit" => flags.exit = Some(number(&value()?)?),
                 "--hang" => flags.hang = Some(value()?),
+                "--answer" => flags.answers.push(result(&value()?)?),
                 "--noise" => flags.noise = true,
                 "--modern" => flags.modern = true,
                 "--tasks" => flags.tasks = true,
@@ -74,6 +79,13 @@ impl Flags {
         }
         Ok(flags)
     }
+}
+
+fn result(text: &str) -> Result<(String, Value), String> {
+    let (method, result) =
+        text.split_once('=').ok_or_else(|| format!("{text} is no METHOD=RESULT; {USAGE}"))?;
+    let result = serde_json::from_str(result).map_err(|error| format!("{text}: {error}"))?;
+    Ok((method.to_owned(), result))
 }
 
 fn number<T: FromStr>(text: &str) -> Result<T, String> {

@@ -35,6 +35,9 @@ pub fn handle(state: &Arc<State>, message: Value) -> io::Result<()> {
     if state.flags.hang.as_deref() == Some(&method) {
         return Ok(());
     }
+    if let Some((_, result)) = state.flags.answers.iter().find(|(answered, _)| *answered == method) {
+        return respond(state, &id, Ok(result.clone()));
+    }
     let params = message["params"].clone();
     if state.flags.modern {
         return modern::handle(state, id, &method, params);

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use super::super::definitions::{Definition, Definitions};
 use super::super::methods::Row;
-use super::super::rescue;
+use super::super::{rescue, uris};
 use super::{Run, Target};
 use crate::filter::{Item, ItemKind, Outcome};
 
@@ -22,10 +23,10 @@ impl Run<'_> {
         }
         let unknown = || self.unknown(kind, &visible);
         if let Some(definitions) = self.definitions(kind).await? {
-            let found = match definitions.find(&visible) {
-                Some(found) => Some(found.clone()),
+            let found = match self.listed(&definitions, kind, &visible) {
+                Some(found) => Some(found),
                 None => match self.definitions_again(kind).await? {
-                    Some(again) => again.find(&visible).cloned(),
+                    Some(again) => self.listed(&again, kind, &visible),
                     None => None,
                 },
             };
@@ -41,10 +42,29 @@ impl Run<'_> {
         self.judge_one(target).await
     }
 
+    /// The definition of a name as the client wrote it. Where `access` judges, a resource is found under
+    /// every spelling of its URI; the server gets its own.
+    fn listed(&self, definitions: &Definitions, kind: ItemKind, visible: &str) -> Option<Definition> {
+        let spelled = kind == ItemKind::Resource && self.chain.judges(kind);
+        let found = definitions.find(visible);
+        found.or_else(|| spelled.then(|| definitions.find_spelling(visible))?).cloned()
+    }
+
     /// Resources may exist without being listed, where a template covers them or a result linked
     /// to them. Only the server knows; but what needs no existing resource (a subscription, a
     /// completion) would tell a hidden one from an unknown one.
     async fn may_be_unlisted(&self, row: &Row, uri: &str) -> Result<bool, Outcome> {
+        if self.chain.judges(ItemKind::Resource) && !uris::is_plain(uri) {
+            // The client gets what it gets for every unknown one.
+            tracing::debug!(
+                server = %self.link.server,
+                uri = %super::for_log(uri),
+                normal_form = uris::normal(uri).map(|uri| super::for_log(&uri)),
+                "a resource is unknown: no list holds it, and its URI is not written in the normal form by which \
+                 `access` filters judge"
+            );
+            return Ok(false);
+        }
         if row.method == "resources/read" {
             return Ok(true);
         }
@@ -64,26 +84,42 @@ impl Run<'_> {
         };
         let kind = target.kind;
         let name: Arc<str> = Arc::from(name);
-        let definition = match self.definitions(kind).await? {
-            Some(all) => match all.items().iter().find(|d| d.name == name) {
-                Some(found) => Some(found.judged.clone()),
-                None if kind == ItemKind::Resource && self.may_be_unlisted(row, &name).await? => None,
+        let mut target = Target { kind, visible: target.visible.clone(), name, definition: None };
+        if let Some(all) = self.definitions(kind).await? {
+            let named = all.items().iter().find(|d| d.name == target.name).cloned();
+            match named.or_else(|| self.listed(&all, kind, &target.name)) {
+                Some(found) => {
+                    target.name = found.name;
+                    target.definition = Some(found.judged);
+                }
+                None if kind == ItemKind::Resource && self.may_be_unlisted(row, &target.name).await? => {}
                 None => return Err(self.unknown(kind, &target.visible)),
-            },
-            None => None,
-        };
-        self.judge_one(Target { kind, visible: target.visible.clone(), name, definition }).await
+            }
+        }
+        self.judge_one(target).await
     }
 
     async fn judge_one(&self, target: Target) -> Result<Target, Outcome> {
-        let item = Item {
+        let mut items = vec![Item {
             name: target.name.clone(),
             visible_name: target.visible.clone(),
             definition: target.definition.clone(),
-        };
-        match self.judge(target.kind, vec![item]).await?.first() {
-            Some(true) => Ok(target),
-            _ => Err(self.unknown(target.kind, &target.visible)),
+        }];
+        // A server may take it for one that it lists: then both must be visible.
+        if target.kind == ItemKind::Resource
+            && target.definition.is_none()
+            && self.chain.judges(target.kind)
+            && let Some(all) = self.definitions(target.kind).await?
+        {
+            items.extend(all.alike(&target.name).map(|alike| Item {
+                name: alike.name.clone(),
+                visible_name: alike.visible_name.clone(),
+                definition: Some(alike.judged.clone()),
+            }));
+        }
+        match self.judge(target.kind, items).await?.iter().all(|visible| *visible) {
+            true => Ok(target),
+            false => Err(self.unknown(target.kind, &target.visible)),
         }
     }
 }
