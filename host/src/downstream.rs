@@ -7,6 +7,7 @@
 pub mod conversation;
 pub mod dial_out;
 pub mod downlink;
+mod drain;
 pub mod endpoint;
 pub mod era;
 pub mod http;

@@ -3,6 +3,8 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
 
+#[path = "children/ending.rs"]
+mod ending;
 #[path = "children/others.rs"]
 mod others;
 #[path = "children/places.rs"]

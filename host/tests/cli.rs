@@ -303,7 +303,7 @@ fn sigterm_drains_and_ends_well() {
     serving.signal(nix::sys::signal::Signal::SIGTERM);
     let (code, said) = serving.end();
     assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("waiting up to 30 s for calls in flight"), "{said}");
+    assert!(said.contains("waiting up to 20 s for calls in flight"), "{said}");
     assert_eq!(said.matches("ready").count(), 1, "{said}");
 }
 

@@ -199,6 +199,7 @@ fn tell(loaded: &Loaded, stack: &Stack, event: Event) {
     match event {
         Event::LookAgain => stack.look_again(),
         Event::Draining(signal) => {
+            stack.draining();
             let seconds = loaded.config.limits.drain_seconds;
             let again = match signal {
                 Signal::Interrupt => "; Ctrl-C again ends at once",

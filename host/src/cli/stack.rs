@@ -194,6 +194,13 @@ impl Stack {
         serve_stdio(Arc::clone(&self.gateway), server, input, output, shutdown).await;
     }
 
+    /// A signal asked this process to end. Where no call is under way nothing needs time.
+    pub fn draining(&self) {
+        if self.gateway.calls_in_flight() == 0 {
+            self.gateway.upstreams().hurry();
+        }
+    }
+
     /// Ends all connections and child processes, and stops watching.
     pub async fn close(&self) {
         self.ended.cancel();

@@ -70,7 +70,8 @@ pub struct Limits {
     /// Silence on a stream after which a comment is sent to keep it open (20 s, with jitter); a
     /// WebSocket is pinged this often, and ends if nothing comes back for twice as long.
     pub ping_seconds: u64,
-    /// Longest wait for calls in flight at shutdown and for old generations after a reload (30 s).
+    /// Longest wait for calls in flight at shutdown and for old generations after a reload (20 s: with the
+    /// 6 s that children may take after it, less than the 30 s that Kubernetes gives).
     pub drain_seconds: u64,
     /// Child processes per server (8). Where all are taken, the session that was silent longest and has no
     /// call under way gives way to a new one.
@@ -138,7 +139,7 @@ impl Default for Limits {
             call_seconds: 60,
             call_max_seconds: 600,
             ping_seconds: 20,
-            drain_seconds: 30,
+            drain_seconds: 20,
             children_per_server: 8,
             children_per_server_and_principal: 6,
             children: 64,

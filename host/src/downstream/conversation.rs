@@ -11,9 +11,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderMap;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::downlink::CallDownlink;
+use super::drain::{self, LAST_ANSWERS};
 use super::endpoint::Endpoint;
 use super::era::{self, Era};
 use super::http::{Share, law};
@@ -72,6 +74,8 @@ pub struct Conversation {
     room: Option<Room>,
     open: Option<Open>,
     requests: Requests,
+    /// Cancelled when calls in flight have had their time: they are answered with an error.
+    over: CancellationToken,
 }
 
 /// What there is after `initialize`.
@@ -86,7 +90,8 @@ impl Conversation {
     pub fn new(place: Place, pipe: Arc<Pipe>) -> Conversation {
         let limits = place.endpoint.config().limits;
         let requests = Requests::new(&place);
-        Conversation { place, limits, pipe, tasks: TaskTracker::new(), room: None, open: None, requests }
+        let (tasks, over) = (TaskTracker::new(), CancellationToken::new());
+        Conversation { place, limits, pipe, tasks, room: None, open: None, requests, over }
     }
 
     /// Puts the session on the books where `room` was made for it, once it opens.
@@ -163,9 +168,14 @@ impl Conversation {
     pub async fn end(self, grace: Duration) -> Option<Arc<Session>> {
         self.tasks.close();
         self.pipe.end();
+        let done = async {
+            if tokio::time::timeout(grace, self.tasks.wait()).await.is_err() && !grace.is_zero() {
+                self.over.cancel();
+                let _ = tokio::time::timeout(LAST_ANSWERS, self.tasks.wait()).await;
+            }
+        };
         tokio::select! {
-            () = self.tasks.wait() => {}
-            () = tokio::time::sleep(grace) => {}
+            () = done => {}
             () = self.pipe.broken().cancelled() => {}
         }
         // The rest is what dropping does.
@@ -273,15 +283,16 @@ impl Conversation {
         };
         let pipe = self.pipe.clone();
         let Said { message, share, .. } = said;
+        let over = self.over.clone();
         self.tasks.spawn(async move {
             // A task of its own, so that a panic in it still ends with an answer.
-            let answer = tokio::spawn(async move { standing.call(message, scope).await }).await;
+            let calling = tokio::spawn(async move { standing.call(message, scope).await });
+            let answering = async { calling.await.unwrap_or_else(|_| Some(errors::internal(Some(&id)))) };
+            let answer = drain::answered(answering, &over, ticket.session().server(), &id).await;
             drop(share);
             off_the_books(ticket);
-            match answer {
-                Ok(Some(answer)) => pipe.deliver(&answer).await,
-                Ok(None) => {}
-                Err(_) => pipe.deliver(&errors::internal(Some(&id))).await,
+            if let Some(answer) = answer {
+                pipe.deliver(&answer).await;
             }
         });
     }

@@ -23,6 +23,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::drain::LAST_ANSWERS;
 use super::endpoint::{Endpoint, Served};
 use super::modern::Load;
 use super::registry::Sessions;
@@ -67,6 +68,8 @@ pub struct HttpFront {
     pub(super) tasks: TaskTracker,
     /// Cancelled when shutdown begins: ends what would last as long as its client likes.
     pub(super) ending: CancellationToken,
+    /// Cancelled when the drain is over: calls that are still under way are answered with an error.
+    pub(super) over: CancellationToken,
     /// What modern clients, who have no sessions to count by, have going.
     pub(super) load: Arc<Load>,
     in_flight: body::InFlight,
@@ -95,6 +98,7 @@ impl HttpFront {
             streams: Streams::default(),
             tasks: TaskTracker::new(),
             ending: CancellationToken::new(),
+            over: CancellationToken::new(),
             load: Arc::default(),
             in_flight: body::InFlight::default(),
             bare: None,
@@ -150,15 +154,17 @@ impl HttpFront {
         let drain = Duration::from_secs(front.endpoint.config().limits.drain_seconds);
         connections.close();
         front.tasks.close();
-        let drained = async { tokio::join!(connections.wait(), front.tasks.wait()) };
-        let in_time = tokio::time::timeout(drain, drained).await.is_ok();
-        front.sessions.end_all();
-        if !in_time {
+        let drained = || async { tokio::join!(connections.wait(), front.tasks.wait()) };
+        if tokio::time::timeout(drain, drained()).await.is_err() {
             tracing::warn!(
                 seconds = drain.as_secs(),
-                "calls were still in flight at the end of the drain time"
+                "calls were still in flight at the end of the drain time: they are answered with an error"
             );
+            front.over.cancel();
+            // Who does not read the answer by then is cut.
+            let _ = tokio::time::timeout(LAST_ANSWERS, drained()).await;
         }
+        front.sessions.end_all();
         broken.cancel();
         connections.wait().await;
         // Ended by `closing`; a panic in it has been reported already.

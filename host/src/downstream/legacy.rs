@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::downlink::CallDownlink;
+use super::drain;
 use super::endpoint::Standing;
 use super::http::{self as answer, Accepts, Connection, HttpFront, Reply, Share};
 use super::names::{self, EventIds};
@@ -334,8 +335,10 @@ async fn call(visitor: Visitor, session: Arc<Session>, message: Message, share: 
     };
     let pending = Pending { stream, id };
     // A task, because in this era a client that leaves has not cancelled.
+    let over = visitor.front.over.clone();
     visitor.front.tasks.spawn(async move {
-        let answer = standing.call(message, scope).await;
+        let answering = standing.call(message, scope);
+        let answer = drain::answered(answering, &over, ticket.session().server(), &pending.id).await;
         drop(share);
         let session = ticket.session().clone();
         // Off the books before the answer is out: the client may use the id again at once.

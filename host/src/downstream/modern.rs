@@ -13,6 +13,7 @@ use http::StatusCode;
 use tokio_util::sync::CancellationToken;
 
 use super::downlink::RequestDownlink;
+use super::drain;
 use super::http::{self as answer, Reply, Share};
 use super::legacy::{Pending, Posted, Visitor};
 use super::stream::{EventStream, First};
@@ -96,7 +97,7 @@ impl Accepted {
         };
         let pending = Pending { stream, id: id.clone() };
         let front = visitor.front.clone();
-        let server = visitor.server.clone();
+        let (server, visited) = (visitor.server.clone(), visitor.server.clone());
         let expiry = visitor.expiry().filter(|_| listens);
         let Accepted { caller, message, share } = self;
         // What lasts must not count for ever as what is being read and answered.
@@ -123,7 +124,7 @@ impl Accepted {
                 tokio::time::sleep(END_WITHIN).await;
             };
             let answer = tokio::select! {
-                answer = answered => answer,
+                answer = drain::answered(answered, &front.over, &visited, &pending.id) => answer,
                 () = expired => None,
             };
             drop((share, turn));

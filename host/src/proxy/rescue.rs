@@ -128,6 +128,14 @@ fn for_client(mut error: UpstreamError) -> UpstreamError {
     error
 }
 
+/// The answer for a call that was still under way when Lockgate ended.
+pub fn ended(server: &str) -> Outcome {
+    let text = format!(
+        "Lockgate ended before server `{server}` answered (limits.drain_seconds); the call may have run"
+    );
+    reason(text, "gone-may-have-run")
+}
+
 /// The answer for a filter that closed the call by failing.
 pub fn closed(closed: &crate::filter::chain::Closed) -> Outcome {
     Outcome::Failure(closed.rejection().error())

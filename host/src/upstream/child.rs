@@ -32,9 +32,40 @@ pub(super) struct Grace {
     pub(super) term: Duration,
 }
 
+/// How long it gets, and what shortens that.
+#[derive(Clone, Debug)]
+pub(super) struct Farewell {
+    pub(super) grace: Grace,
+    /// Cancelled when this process ends and nobody waits for any answer: then it is [`Grace::HURRIED`].
+    pub(super) hurry: CancellationToken,
+}
+
 impl Grace {
     /// As the protocol wants it: first the end of input, then SIGTERM, then SIGKILL.
-    pub(super) const DEFAULT: Grace = Grace { stdin: Duration::from_secs(2), term: Duration::from_secs(3) };
+    pub(super) const DEFAULT: Grace =
+        Grace { stdin: Duration::from_secs(2), term: Duration::from_millis(2_500) };
+    /// Where nothing is under way: with the end of the process itself it is less than 2 s.
+    pub(super) const HURRIED: Grace =
+        Grace { stdin: Duration::from_millis(500), term: Duration::from_millis(700) };
+}
+
+impl Farewell {
+    /// The one that the protocol wants, until there is a reason to hurry.
+    pub(super) fn new(hurry: CancellationToken) -> Farewell {
+        Farewell { grace: Grace::DEFAULT, hurry }
+    }
+
+    /// Waits for as long, or for `hurried` from when there is a reason to hurry.
+    async fn pass(&self, long: Duration, hurried: Duration) {
+        let hurry = async {
+            self.hurry.cancelled().await;
+            tokio::time::sleep(hurried).await;
+        };
+        tokio::select! {
+            () = tokio::time::sleep(long) => {}
+            () = hurry => {}
+        }
+    }
 }
 
 /// How often a full queue of starts is looked at.
@@ -54,7 +85,7 @@ pub(super) struct Running {
 /// caller's to close.
 pub(super) async fn start(
     command: Command,
-    grace: Grace,
+    farewell: Farewell,
     stop: CancellationToken,
     tracker: &TaskTracker,
     kept: impl Send + 'static,
@@ -71,24 +102,27 @@ pub(super) async fn start(
     tracker.spawn(async move {
         let status = tokio::select! {
             status = child.wait() => status,
-            () = stop.cancelled() => wind_down(&mut child, &mut family, grace).await,
+            () = stop.cancelled() => wind_down(&mut child, &mut family, &farewell).await,
         };
         // Whatever else of the family is still there has lost its purpose.
         exited.send_replace(status.ok());
         stop.cancel();
-        family.end(grace.term).await;
+        family.end(&farewell).await;
         drop(kept);
     });
     Ok(Running { stdin, stdout, stderr, exit })
 }
 
-async fn wind_down(child: &mut Child, family: &mut Family, grace: Grace) -> io::Result<ExitStatus> {
-    if let Ok(status) = tokio::time::timeout(grace.stdin, child.wait()).await {
-        return status;
+async fn wind_down(child: &mut Child, family: &mut Family, farewell: &Farewell) -> io::Result<ExitStatus> {
+    let Grace { stdin, term } = farewell.grace;
+    tokio::select! {
+        status = child.wait() => return status,
+        () = farewell.pass(stdin, Grace::HURRIED.stdin) => {}
     }
     family.ask(number(child)).await;
-    if let Ok(status) = tokio::time::timeout(grace.term, child.wait()).await {
-        return status;
+    tokio::select! {
+        status = child.wait() => return status,
+        () = farewell.pass(term, Grace::HURRIED.term) => {}
     }
     family.kill(number(child)).await;
     child.wait().await

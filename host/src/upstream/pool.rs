@@ -38,8 +38,9 @@ use verdicts::Verdicts;
 
 /// A server that may be tried again this soon is waited for instead of refused.
 const SOON: Duration = Duration::from_secs(1);
-/// What all connections get at the end: longer than the grace of a child.
-const FAREWELL: Duration = Duration::from_secs(8);
+/// What all connections get at the end: longer than the grace of a child, and with the default
+/// `limits.drain_seconds` less than the 30 s that Kubernetes gives a process.
+const FAREWELL: Duration = Duration::from_millis(5_500);
 /// Longest number in a message: no real one comes near it.
 const NUMBER_BYTES: usize = 1024;
 
@@ -59,6 +60,8 @@ struct Pool {
     /// Everything that has to end before the process may.
     tracker: TaskTracker,
     shutdown: CancellationToken,
+    /// Cancelled when this process ends and no call was under way.
+    hurry: CancellationToken,
 }
 
 /// Server, owner, and whether the client is a modern one: its connection is another.
@@ -123,6 +126,7 @@ impl Upstreams {
             slots: Mutex::default(),
             tracker: TaskTracker::new(),
             shutdown: CancellationToken::new(),
+            hurry: CancellationToken::new(),
             config,
         };
         Upstreams { pool: Arc::new(pool) }
@@ -168,6 +172,11 @@ impl Upstreams {
     /// How long a user may think about a question of a server.
     pub(crate) fn question_time(&self) -> Duration {
         Duration::from_secs(self.pool.config.limits.call_seconds)
+    }
+
+    /// From now on children get little time to end: nobody waits for anything of theirs.
+    pub fn hurry(&self) {
+        self.pool.hurry.cancel();
     }
 
     /// Ends all connections; children get their grace period. Waits for them.

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::child::{self, Grace, Running};
+use super::child::{self, Farewell, Running};
 use super::command::Command;
 use super::framing::{Line, Lines, owner_of};
 use super::inbox::Inbox;
@@ -55,16 +55,16 @@ pub(super) struct Started {
     limits: Limits,
 }
 
-/// Starts the child. It ends with `stop`, which [`Wire::close`] cancels, too.
+/// Starts the child. It ends with `stop`, which [`Wire::close`] cancels, too; sooner with `hurry`.
 pub(super) async fn start(
     server: &Arc<str>,
     command: Command,
     limits: Limits,
-    stop: CancellationToken,
+    (stop, hurry): (CancellationToken, CancellationToken),
     tracker: &TaskTracker,
     kept: impl Send + 'static,
 ) -> Result<Started, UpstreamError> {
-    let running = child::start(command, Grace::DEFAULT, stop.clone(), tracker, kept).await;
+    let running = child::start(command, Farewell::new(hurry), stop.clone(), tracker, kept).await;
     let Running { stdin, stdout, stderr, exit } =
         running.map_err(|reason| UpstreamError::NotStarted { server: Arc::clone(server), reason })?;
     let (queue, outbound) = mpsc::channel(QUEUE);

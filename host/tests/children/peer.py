@@ -40,9 +40,11 @@ for line in sys.stdin:
     elif method == "tools/call" and params["name"] == "die":
         sys.exit(3)
     elif method == "tools/call" and params["name"] == "hang":
-        # So that its client knows that it has begun.
-        token = params["_meta"]["progressToken"]
-        say({"method": "notifications/progress", "params": {"progressToken": token, "progress": 1}})
+        # So that the test knows that it has begun.
+        print("now hanging", file=sys.stderr, flush=True)
+        token = params.get("_meta", {}).get("progressToken")
+        if token is not None:
+            say({"method": "notifications/progress", "params": {"progressToken": token, "progress": 1}})
     elif method == "tools/call":
         say({"id": id, "result": {"content": [{"type": "text", "text": str(os.getpid())}]}})
     else:

@@ -9,6 +9,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{Conversation, Place, Said};
 use crate::downstream::downlink::RequestDownlink;
+use crate::downstream::drain;
 use crate::downstream::modern::envelope;
 use crate::downstream::names;
 use crate::downstream::outlet::lock;
@@ -117,6 +118,7 @@ impl Conversation {
         };
         let (endpoint, pipe) = (self.place.endpoint.clone(), self.pipe.clone());
         let listens = message.method() == Some(methods::LISTEN);
+        let (over, server) = (self.over.clone(), self.place.server.clone());
         self.tasks.spawn(async move {
             let unjoined = id.clone();
             let cancelled = ticket.cancel.clone();
@@ -131,19 +133,17 @@ impl Conversation {
                 }
             };
             // A task of its own, so that a panic in it still ends with an answer.
-            let answer = tokio::spawn(calling).await;
+            let calling = tokio::spawn(calling);
+            let answering = async { calling.await.unwrap_or_else(|_| Some(errors::internal(Some(&id)))) };
+            let answer = drain::answered(answering, &over, &server, &id).await;
             drop(share);
             // Before the answer is out: the client may use the id again at once.
             drop(ticket);
-            match answer {
-                Ok(Some(answer)) => {
-                    pipe.deliver(&answer).await;
-                    if listens && answer.kind() == Kind::Result {
-                        pipe.deliver(&no_more_of(&id)).await;
-                    }
+            if let Some(answer) = answer {
+                pipe.deliver(&answer).await;
+                if listens && answer.kind() == Kind::Result {
+                    pipe.deliver(&no_more_of(&id)).await;
                 }
-                Ok(None) => {}
-                Err(_) => pipe.deliver(&errors::internal(Some(&id))).await,
             }
         });
         Ok(())

@@ -8,6 +8,7 @@ use http::StatusCode;
 use tokio::sync::mpsc;
 
 use super::{Call, EventStream, OPEN_STREAM_AFTER, Reader, Session, Visitor};
+use crate::downstream::drain;
 use crate::downstream::era::{self, Era};
 use crate::downstream::http::{self as answer, Reply, Share, law};
 use crate::downstream::outlet::Outlet;
@@ -106,14 +107,17 @@ impl Batch {
         let Call { standing, ticket, scope, id } =
             Call::begin(&self.visitor, &self.session, &message, &self.stream).map_err(|not| not.answer)?;
         let (answered, share) = (self.answered.clone(), self.share.clone());
+        let over = self.visitor.front.over.clone();
         self.visitor.front.tasks.spawn(async move {
             // A task of its own, so that a panic in it still ends with an answer.
-            let answer = tokio::spawn(async move { standing.call(message, scope).await }).await;
+            let calling = tokio::spawn(async move { standing.call(message, scope).await });
+            let answering = async { calling.await.unwrap_or_else(|_| Some(errors::internal(Some(&id)))) };
+            let answer = drain::answered(answering, &over, ticket.session().server(), &id).await;
             drop(share);
             ticket.session().touch();
             // Off the books before the answer is out: the client may use the id again at once.
             drop(ticket);
-            if let Some(answer) = answer.unwrap_or_else(|_| Some(errors::internal(Some(&id)))) {
+            if let Some(answer) = answer {
                 // A client that left has not cancelled, and gets no answer.
                 let _ = answered.send(answer).await;
             }

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::cgroup::Cgroup;
 use super::processes::{self, Mark, Process};
+use super::{Farewell, Grace};
 
 /// How often a family is looked at for members that have not ended yet.
 const LOOK: Duration = Duration::from_millis(20);
@@ -73,19 +74,24 @@ impl Family {
         }
     }
 
-    /// Ends those who outlived the leader: they get until `grace` after they were asked.
-    pub(super) async fn end(mut self, grace: Duration) {
+    /// Ends those who outlived the leader: they get as long as it would have, from when they were asked.
+    pub(super) async fn end(mut self, farewell: &Farewell) {
         if !self.is_gone().await {
             if self.asked.is_none() {
                 self.ask(None).await;
             }
-            let until = self.asked.map_or_else(Instant::now, |asked| asked + grace);
+            let asked = self.asked.unwrap_or_else(Instant::now);
+            let until = || {
+                let hurried = Grace::HURRIED.term.min(farewell.grace.term);
+                asked + if farewell.hurry.is_cancelled() { hurried } else { farewell.grace.term }
+            };
             if !self.goes(until).await {
                 let until = Instant::now() + KILLED;
                 loop {
                     self.kill(None).await;
                     // What was forked meanwhile is killed in the next round.
-                    if self.goes(until.min(Instant::now() + SCAN)).await || Instant::now() >= until {
+                    let look = until.min(Instant::now() + SCAN);
+                    if self.goes(|| look).await || Instant::now() >= until {
                         break;
                     }
                 }
@@ -104,13 +110,13 @@ impl Family {
     }
 
     /// Whether nobody is left by then.
-    async fn goes(&self, until: Instant) -> bool {
+    async fn goes(&self, until: impl Fn() -> Instant) -> bool {
         let pause = if self.cgroup.is_some() { LOOK } else { SCAN };
         loop {
             if self.is_gone().await {
                 return true;
             }
-            let now = Instant::now();
+            let (now, until) = (Instant::now(), until());
             if now >= until {
                 return false;
             }

@@ -107,6 +107,6 @@ impl Attempt {
             over.cancelled().await;
             places.leaving(number);
         });
-        stdio::start(server, command, pool.limits, stop, &pool.tracker, place).await
+        stdio::start(server, command, pool.limits, (stop, pool.hurry.clone()), &pool.tracker, place).await
     }
 }
