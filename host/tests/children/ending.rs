@@ -57,7 +57,9 @@ fn calls_under_way_at_the_end_of_the_drain_are_told_that_they_may_have_run() {
                 batching.raw(batch.as_bytes(), "application/json").message[0].clone()
             }),
             scope.spawn(move || stream.call("tools/call", hang(false))),
-            scope.spawn(move || streamed.finish().expect("an answer, and not only the end of the stream")),
+            scope.spawn(move || {
+                streamed.finish().unwrap_or_else(|| panic!("no answer, only the end of the stream"))
+            }),
         ];
         ended(gate, answers.len());
         for answer in answers {
@@ -90,7 +92,8 @@ impl Stream {
         assert_eq!(taken.status, 202);
         taken.bytes().unwrap();
         self.posts.reuse(taken);
-        let answer = self.events.event().unwrap().expect("an answer, and not only the end of the stream");
+        let answer =
+            self.events.event().unwrap().unwrap_or_else(|| panic!("no answer, only the end of the stream"));
         serde_json::from_str(&answer).unwrap()
     }
 }
