@@ -6,6 +6,11 @@
 #[path = "support/support.rs"]
 mod support;
 
+#[path = "transports/cors.rs"]
+mod cors;
+#[path = "transports/refusals.rs"]
+mod refusals;
+
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};

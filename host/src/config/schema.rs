@@ -314,8 +314,12 @@ impl std::fmt::Debug for Secret {
 pub struct Http {
     /// `Host` values accepted besides the loopback names and the listen address. Guards against DNS rebinding.
     pub allowed_hosts: Vec<String>,
-    /// `Origin` values accepted besides those of the accepted hosts.
+    /// `Origin` values accepted besides those of the accepted hosts. Web pages of these origins may read
+    /// the answers as well (CORS).
     pub allowed_origins: Vec<String>,
+    /// Let web pages of this machine (`http://localhost:6274`), such as MCP Inspector, read the answers
+    /// (CORS). Any page that a program on this machine serves can then use the servers as the user does.
+    pub allow_loopback_origins: bool,
     /// Serve without any `authenticate` filter on an address that is not loopback. Off unless told.
     pub allow_unauthenticated: bool,
 }

@@ -3,10 +3,12 @@
 mod alive;
 mod bind;
 mod body;
+mod cors;
 mod entrance;
 mod guard;
 mod head;
 mod pace;
+mod refusals;
 mod reply;
 mod route;
 
@@ -36,7 +38,7 @@ pub use bind::{BindError, bind};
 pub use body::Share;
 pub use head::Accepts;
 pub use reply::Reply;
-pub(super) use reply::{accepted, empty, events, json, message, refuse, stream};
+pub(super) use reply::{accepted, empty, events, json, message, no_session, refuse, stream};
 pub(super) use route::law;
 
 /// Most that is buffered per connection in each direction, besides the messages themselves.
@@ -73,6 +75,7 @@ pub struct HttpFront {
     /// What modern clients, who have no sessions to count by, have going.
     pub(super) load: Arc<Load>,
     in_flight: body::InFlight,
+    refusals: refusals::RefusalLog,
     /// The one server that is served at `/mcp` itself.
     bare: Option<Arc<str>>,
     readiness: Box<dyn Fn() -> Readiness + Send + Sync>,
@@ -101,6 +104,7 @@ impl HttpFront {
             over: CancellationToken::new(),
             load: Arc::default(),
             in_flight: body::InFlight::default(),
+            refusals: refusals::RefusalLog::default(),
             bare: None,
             readiness: Box::new(|| Readiness { ready: true, status: "ready".into() }),
         }

@@ -161,10 +161,9 @@ impl Visitor {
         self.find(named).ok_or_else(|| {
             let keys = self.front.endpoint.keys();
             let ours = names::instance_of(keys, named, &self.server, &owner(self.principal.as_deref()));
-            tracing::debug!(ours = ours.is_some(), peer = %self.connection.peer, "no such session");
             let text = "no such session; begin a new one with `initialize`";
-            let error = Message::error(id, errors::SESSION_NOT_FOUND, text, None);
-            answer::message(StatusCode::NOT_FOUND, &error).into()
+            let what = if ours.is_some() { "over" } else { "never given out to this caller" };
+            answer::no_session(id, text, what).into()
         })
     }
 

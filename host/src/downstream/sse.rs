@@ -74,7 +74,7 @@ pub fn get(visitor: Visitor, path: &str) -> Reply {
     let conversation = Conversation::new(place, pipe.clone()).within(room);
     front.tasks.spawn(converse(listed, conversation, pipe, waiting));
     tracing::debug!(server = &*visitor.server, peer = %visitor.connection.peer, "a client opened a stream");
-    let base = path.strip_suffix("sse").unwrap_or(path);
+    let base = path.trim_end_matches('/').strip_suffix("sse").unwrap_or(path);
     let ping = Duration::from_secs(visitor.limits.ping_seconds);
     let body = StreamBody::new(drain, &format!("{base}message?sessionId={id}"), ping, visitor.expiry());
     answer::stream(body)
@@ -142,8 +142,7 @@ fn find(
 
 /// Unknown, ended and foreign ones get the same answer.
 fn no_such_stream(id: Option<&[u8]>) -> Reply {
-    let text = "no such session; open a new stream";
-    answer::message(StatusCode::NOT_FOUND, &Message::error(id, errors::SESSION_NOT_FOUND, text, None))
+    answer::no_session(id, "no such session; open a new stream", "unknown, over or another caller's")
 }
 
 /// The owner of one stream's conversation, to its end: that of the stream, in either direction.

@@ -15,6 +15,10 @@ use crate::config::Limits;
 /// mobile connection still passes, one byte a second does not.
 const BYTES_PER_SECOND: u64 = 8 << 10;
 
+/// Most of an unwanted body that is taken in: several times the largest message that any client means
+/// to send.
+const LINGERING_BYTES: usize = 64 << 20;
+
 /// Why a body was not read, and what the client is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unread {
@@ -71,7 +75,7 @@ impl Drop for Share {
 
 /// Reads a body. The share must live as long as the message.
 pub async fn read(
-    mut body: Incoming,
+    body: &mut Incoming,
     in_flight: &InFlight,
     limits: &Limits,
 ) -> Result<(Bytes, Share), Unread> {
@@ -108,6 +112,24 @@ pub async fn read(
         }
     }
     Ok((if all.is_empty() { first } else { all.freeze() }, share))
+}
+
+/// Takes in what is left of a body that nobody wants, and forgets it. Many clients look for an answer only
+/// after they have sent all of their request; if the connection were closed before, the refusal
+/// would be lost with it. Bounded like a body that is wanted, in time, and in bytes by
+/// [`LINGERING_BYTES`]; who sends on after that loses the answer.
+pub async fn linger(mut body: Incoming, limits: &Limits) {
+    let reading = async {
+        let mut left = LINGERING_BYTES;
+        while let Some(Ok(frame)) = body.frame().await {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+            if left == 0 {
+                break;
+            }
+        }
+    };
+    // A client that is slower than this is gone, or means harm.
+    let _ = tokio::time::timeout(Duration::from_secs(limits.header_seconds), reading).await;
 }
 
 #[cfg(test)]

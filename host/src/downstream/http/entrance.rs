@@ -48,7 +48,7 @@ impl Door {
 /// are at `/mcp` and so on as well, and under its own name. Where there is none, all servers are merged
 /// there. The error is for the client.
 pub(super) fn find(path: &str, config: &Config, bare: Option<&Arc<str>>) -> Result<Entrance, &'static str> {
-    let segments: Vec<&str> = path.strip_prefix('/').unwrap_or_default().split('/').collect();
+    let segments: Vec<&str> = without_slash(path).strip_prefix('/').unwrap_or_default().split('/').collect();
     let found = match (segments.as_slice(), bare) {
         ([door], bare) => Some(bare.map_or(MERGED, |bare| &**bare)).zip(Door::named(door)),
         ([name, door], _) if !name.is_empty() => Some(*name).zip(Door::named(door)),
@@ -76,6 +76,11 @@ pub(super) fn find(path: &str, config: &Config, bare: Option<&Arc<str>>) -> Resu
     }
 }
 
+/// The path without the slash that users and clients put at its end.
+pub(super) fn without_slash(path: &str) -> &str {
+    path.strip_suffix('/').unwrap_or(path)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,8 +105,14 @@ mod tests {
             ("/off/mcp", false, None),
             ("/nots/mcp", true, None),
             ("//mcp", true, None),
-            ("/mcp/", true, None),
-            ("/notes/mcp/", false, None),
+            ("/mcp/", true, Some(Door::Mcp)),
+            ("/notes/mcp/", false, Some(Door::Mcp)),
+            ("/sse/", true, Some(Door::Sse)),
+            ("/notes/message/", false, Some(Door::Message)),
+            ("/mcp//", true, None),
+            ("/notes/mcp//", false, None),
+            ("/notes/", false, None),
+            ("//", true, None),
             ("/notes/MCP", false, None),
             ("/notes", false, None),
             ("/notes", true, None),

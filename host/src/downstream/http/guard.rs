@@ -1,16 +1,19 @@
-//! Which `Host` and `Origin` may talk to the listener: the guard against DNS rebinding and against
-//! web pages that reach for services on the user's machine.
+//! Which `Host`, `Origin` and `Sec-Fetch-Site` may talk to the listener: the guard against DNS rebinding
+//! and against web pages that reach for services on the user's machine.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use http::header::{HOST, ORIGIN};
-use http::{HeaderMap, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
 use crate::config;
 
-/// Checks `Host` (and an absolute request target) and `Origin`. `local` is the address that the
-/// connection was accepted on: a literal address cannot be rebound, a name can. The error is for
-/// the client.
+/// What a browser says of the page that a request comes from; a page cannot change it.
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// Checks `Host` (and an absolute request target), `Origin` and, where there is no `Origin`,
+/// `Sec-Fetch-Site`. `local` is the address that the connection was accepted on: a literal address cannot
+/// be rebound, a name can. The error is for the client.
 pub fn check(headers: &HeaderMap, uri: &Uri, local: IpAddr, allowed: &config::Http) -> Result<(), String> {
     let mut hosts = headers.get_all(HOST).iter();
     let (Some(host), None) = (hosts.next(), hosts.next()) else {
@@ -27,10 +30,38 @@ pub fn check(headers: &HeaderMap, uri: &Uri, local: IpAddr, allowed: &config::Ht
     }
     let mut origins = headers.get_all(ORIGIN).iter();
     match (origins.next(), origins.next()) {
-        (None, _) => Ok(()),
+        (None, _) => without_origin(headers),
         (Some(origin), None) if origin.to_str().is_ok_and(|o| origin_allowed(o, local, allowed)) => Ok(()),
         _ => Err("this Origin is not allowed here; the operator can add it to `http.allowed_origins`".into()),
     }
+}
+
+/// A browser sends no `Origin` with what a page only embeds or links to (`<img src=…>`). It says then
+/// where the page is from: nothing but a user's own doing, or a page of this very address, may pass.
+/// Programs that are no browsers send neither.
+fn without_origin(headers: &HeaderMap) -> Result<(), String> {
+    let own = |site: &HeaderValue| matches!(site.as_bytes(), b"none" | b"same-origin");
+    let mut sites = headers.get_all(FETCH_SITE).iter();
+    match (sites.next(), sites.next()) {
+        (None, _) => Ok(()),
+        (Some(site), None) if own(site) => Ok(()),
+        _ => Err("a web page of another site may not reach this without an `Origin` (Sec-Fetch-Site)".into()),
+    }
+}
+
+/// The `Origin` of a web page that may read the answer: one that the operator listed, or, where
+/// `http.allow_loopback_origins` says so, one of this machine. None for what is no page. The request has
+/// passed [`check`].
+pub fn reader(headers: &HeaderMap, allowed: &config::Http) -> Option<HeaderValue> {
+    let value = headers.get(ORIGIN)?;
+    let origin = Origin::parse(value.to_str().ok()?)?;
+    let loopback = match &origin.place.name {
+        Name::Address(ip) => ip.is_loopback(),
+        Name::Text(name) => name == "localhost",
+    };
+    let listed = allowed.allowed_origins.iter().filter_map(|entry| Origin::parse(entry));
+    let may = (loopback && allowed.allow_loopback_origins) || listed.into_iter().any(|entry| entry == origin);
+    may.then(|| value.clone())
 }
 
 fn is_own(host: &Place, local: IpAddr, allowed: &config::Http) -> bool {
@@ -138,7 +169,7 @@ mod tests {
                 "10.0.0.9".into(),
             ],
             allowed_origins: vec!["https://app.example.com".into(), "http://dev.example.com:3000".into()],
-            allow_unauthenticated: false,
+            ..config::Http::default()
         }
     }
 

@@ -1,7 +1,7 @@
 //! What the head of a POST or GET must say about its content and about the answer it takes.
 
 use http::HeaderMap;
-use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE};
+use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, TRANSFER_ENCODING};
 
 /// The kinds of answer a client takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,28 +31,50 @@ pub fn check_content(headers: &HeaderMap) -> Result<(), &'static str> {
     }
 }
 
+/// Whether the body is framed in a way that everybody on the way reads the same: by its length, or by the
+/// one transfer coding `chunked`. The library reads any list of codings that ends with it, and
+/// undoes the last one only. The error is for the client.
+pub fn check_framing(headers: &HeaderMap) -> Result<(), &'static str> {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(()),
+        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        _ => Err("`Transfer-Encoding` must be `chunked` and nothing else"),
+    }
+}
+
+/// Whether the client asks for an event stream by its name. A wildcard is what browsers send for
+/// everything that a page embeds, and says nothing of what is wanted.
+pub fn asks_for_events(headers: &HeaderMap) -> bool {
+    ranges(headers).any(|range| range == "text/event-stream")
+}
+
 /// What the client takes, or none if it takes neither JSON nor events. Lenient: clients that list
 /// only one of them, or none, are common.
 pub fn accepts(headers: &HeaderMap) -> Option<Accepts> {
-    let mut listed = headers.get_all(ACCEPT).iter().peekable();
-    if listed.peek().is_none() {
+    if !headers.contains_key(ACCEPT) {
         return Some(Accepts { json: true, events: true });
     }
     let mut accepts = Accepts { json: false, events: false };
-    for range in listed.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')) {
+    for range in ranges(headers) {
+        accepts.json |= matches!(&*range, "application/json" | "application/*" | "*/*" | "*");
+        accepts.events |= matches!(&*range, "text/event-stream" | "text/*" | "*/*" | "*");
+    }
+    (accepts.json || accepts.events).then_some(accepts)
+}
+
+/// The media ranges of `Accept` that are wanted, in lower case.
+fn ranges(headers: &HeaderMap) -> impl Iterator<Item = String> {
+    let listed = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    listed.flat_map(|value| value.split(',')).filter_map(|range| {
         let mut parts = range.split(';').map(str::trim);
         let range = parts.next().unwrap_or_default().to_ascii_lowercase();
         let unwanted = |parameter: &str| {
             let weight = parameter.strip_prefix("q=").or(parameter.strip_prefix("Q="));
             weight.and_then(|weight| weight.trim().parse().ok()).is_some_and(|weight: f32| weight <= 0.0)
         };
-        if parts.any(unwanted) {
-            continue;
-        }
-        accepts.json |= matches!(&*range, "application/json" | "application/*" | "*/*" | "*");
-        accepts.events |= matches!(&*range, "text/event-stream" | "text/*" | "*/*" | "*");
-    }
-    (accepts.json || accepts.events).then_some(accepts)
+        (!parts.any(unwanted)).then_some(range)
+    })
 }
 
 fn is_utf8_json(content_type: &str) -> bool {

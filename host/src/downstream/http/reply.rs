@@ -11,6 +11,7 @@ use tokio_util::sync::DropGuard;
 
 use super::body::Unread;
 use super::pace::Busy;
+use super::refusals::Refused;
 use crate::downstream::sse::StreamBody;
 use crate::downstream::stream::{Cut, EventBody};
 use crate::gateway::Refusal;
@@ -91,9 +92,19 @@ pub fn empty(status: StatusCode) -> Reply {
 /// A refusal that an HTTP status says best: a JSON-RPC error without id, for nothing was read yet.
 pub fn refuse(status: StatusCode, text: &str) -> Reply {
     let mut refusal = message(status, &Message::error(None, errors::by_status(status.as_u16()), text, None));
+    refusal.extensions_mut().insert(Refused(text.to_owned()));
     if status == StatusCode::SERVICE_UNAVAILABLE {
         refusal.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
+    refusal
+}
+
+/// A session that is not there (any more), or belongs to somebody else: the same answer for all of them.
+/// `what` is said of it in the log.
+pub fn no_session(id: Option<&[u8]>, text: &str, what: &str) -> Reply {
+    let error = Message::error(id, errors::SESSION_NOT_FOUND, text, None);
+    let mut refusal = message(StatusCode::NOT_FOUND, &error);
+    refusal.extensions_mut().insert(Refused(format!("no such session ({what})")));
     refusal
 }
 

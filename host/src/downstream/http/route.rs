@@ -4,11 +4,13 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::header::{EXPECT, ORIGIN};
 use http::{HeaderMap, HeaderName, Method, Request, StatusCode};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 
 use super::entrance::{self, Door, Entrance};
-use super::{Accepts, Connection, HttpFront, Reply, body, guard, head, reply};
+use super::refusals::Refused;
+use super::{Accepts, Connection, HttpFront, Reply, body, cors, guard, head, reply};
 use crate::downstream::era::{self, Era};
 use crate::downstream::legacy::{self, Posted, Visitor};
 use crate::downstream::{modern, sse};
@@ -23,28 +25,79 @@ impl HttpFront {
         connection: Arc<Connection>,
     ) -> Result<Reply, Infallible> {
         let busy = connection.pace.begin();
-        let (head, body) = request.into_parts();
-        let mut reply = self.routed(head, body, connection).await.unwrap_or_else(|refusal| *refusal);
+        let (head, mut body) = request.into_parts();
+        let (method, path, peer) = (head.method.clone(), head.uri.path().to_owned(), connection.peer);
+        let waits = head.headers.contains_key(EXPECT);
+        let front = self.clone();
+        let routed = self.routed(head, &mut body, connection).await;
+        let mut reply = routed.unwrap_or_else(|refusal| *refusal);
+        if let Some(Refused(reason)) = reply.extensions_mut().remove() {
+            front.refusals.say(peer, reply.status(), &method, &path, &reason);
+            // A client that waits to be asked for its body sends none after a refusal.
+            if !body.is_end_stream() && !waits {
+                front.drop_slowly(body);
+            }
+        }
         reply.body_mut().hold(busy);
         Ok(reply)
+    }
+
+    /// Takes in the rest of a request beside its answer, so that the answer arrives.
+    fn drop_slowly(&self, rest: Incoming) {
+        let (ending, limits) = (self.ending.clone(), self.endpoint.config().limits);
+        tokio::spawn(async move {
+            tokio::select! {
+                () = body::linger(rest, &limits) => {}
+                () = ending.cancelled() => {}
+            }
+        });
     }
 
     /// The error is an answer as well: one that came before any message was acted upon.
     async fn routed(
         self: Arc<Self>,
-        mut head: http::request::Parts,
-        body: Incoming,
+        head: http::request::Parts,
+        body: &mut Incoming,
         connection: Arc<Connection>,
     ) -> Result<Reply, Box<Reply>> {
         let config = self.endpoint.config();
         guard::check(&head.headers, &head.uri, connection.local.ip(), &config.http)
             .map_err(|text| reply::refuse(StatusCode::FORBIDDEN, &text))?;
+        let reader = guard::reader(&head.headers, &config.http);
+        let mut routed = self.admitted(head, body, connection, reader.is_some()).await;
+        if let Some(origin) = reader {
+            cors::expose(routed.as_mut().unwrap_or_else(|refusal| refusal), origin);
+        }
+        routed
+    }
+
+    /// A request that may come from where it comes. `page`: from a web page that may read the answer.
+    async fn admitted(
+        self: Arc<Self>,
+        mut head: http::request::Parts,
+        body: &mut Incoming,
+        connection: Arc<Connection>,
+        page: bool,
+    ) -> Result<Reply, Box<Reply>> {
+        let config = self.endpoint.config();
+        head::check_framing(&head.headers)
+            .map_err(|text| reply::refuse(StatusCode::NOT_IMPLEMENTED, text))?;
         let path = head.uri.path();
         if let Some(health) = self.health(path, &head.method) {
             return Ok(health);
         }
         let Entrance { server, door } = entrance::find(path, &config, self.bare.as_ref())
             .map_err(|text| reply::refuse(StatusCode::NOT_FOUND, text))?;
+        if cors::is_preflight(&head.method, &head.headers) {
+            if page {
+                return cors::preflight(door, &head.headers);
+            }
+            const NO_PAGES: &str = "web pages of this Origin may not read answers; the operator can add it to \
+                                    `http.allowed_origins`, or set `http.allow_loopback_origins`";
+            if head.headers.contains_key(ORIGIN) {
+                return Err(reply::refuse(StatusCode::FORBIDDEN, NO_PAGES).into());
+            }
+        }
         if !door.methods().split(", ").any(|method| method == head.method.as_str()) {
             return Err(reply::wrong_method(door.methods()).into());
         }
@@ -64,8 +117,10 @@ impl HttpFront {
             Method::GET | Method::DELETE if names_modern(&head.headers) => {
                 return Err(reply::wrong_method("POST").into());
             }
+            Method::GET if head::asks_for_events(&head.headers) => Accepts { json: false, events: true },
             Method::GET => {
-                head::accepts(&head.headers).filter(|accepts| accepts.events).ok_or_else(unacceptable)?
+                const UNNAMED: &str = "a stream is opened only for `Accept: text/event-stream`, by that name";
+                return Err(reply::refuse(StatusCode::NOT_ACCEPTABLE, UNNAMED).into());
             }
             _ => Accepts { json: true, events: false },
         };
@@ -76,10 +131,8 @@ impl HttpFront {
             headers: head.headers.clone(),
             address: Some(connection.peer),
         };
-        let authenticated = self.endpoint.authenticate(whole_head).await.map_err(|refusal| {
-            tracing::debug!(peer = %connection.peer, status = refusal.status, "refused before authentication");
-            reply::unauthenticated(&refusal)
-        })?;
+        let authenticated = self.endpoint.authenticate(whole_head).await;
+        let authenticated = authenticated.map_err(|refusal| reply::unauthenticated(&refusal))?;
         let version = single(&head.headers, headers::PROTOCOL_VERSION);
         let session = single(&head.headers, headers::SESSION_ID);
         strip(&mut head.headers, &authenticated.hidden_headers);

@@ -36,7 +36,7 @@ async fn hosts_and_origins_are_checked_on_every_path() {
 #[tokio::test]
 async fn paths_and_methods_that_are_not_served_say_so() {
     let site = Site::new().await;
-    for path in ["/", "/c/mcp", "/off/mcp", "/a/mcp/", "/a/b/mcp", "//mcp", "/A/mcp", "/a%2fmcp", "/a"] {
+    for path in ["/", "/c/mcp", "/off/mcp", "/a/mcp//", "/a/b/mcp", "//mcp", "/A/mcp", "/a%2fmcp", "/a"] {
         let answer = site.send("POST", path, POST, INITIALIZE).await;
         assert_eq!(answer.status, 404, "{path}");
         let text = answer.json()["error"]["message"].as_str().expect("a text").to_owned();
