@@ -124,7 +124,8 @@ impl Gateway {
     pub fn server_json_limits(&self) -> Limits {
         let snapshot = self.snapshot.load();
         let limits = &snapshot.config().limits;
-        Limits { bytes: limits.server_message_bytes, ..json_limits(limits) }
+        let (bytes, depth) = (limits.server_message_bytes, limits.result_depth);
+        Limits { bytes, depth, members: u32::MAX, ..json_limits(limits) }
     }
 
     /// Puts new filters into service: calls that begin from now on pass them. Calls under way

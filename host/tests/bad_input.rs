@@ -117,6 +117,28 @@ fn an_answer_that_breaks_the_json_law_fails_its_own_call() {
 }
 
 #[test]
+fn an_answer_is_as_deep_as_clients_take_and_has_as_many_items_as_its_bytes_allow() {
+    let gate = Setup::fixture(&[]).start();
+    let mut client = gate.client("fx");
+    // What reads the answer here (serde_json) takes 127 levels.
+    let answer = client.call("nested", json!({ "depth": 127, "items": 1 }));
+    let mut value = &answer.result()["structuredContent"]["v"];
+    for _ in 3..127 {
+        value = &value[0];
+    }
+    assert_eq!(value, 0);
+    let items = client.call("nested", json!({ "depth": 4, "items": 500_000 }));
+    assert_eq!(items.result()["structuredContent"]["v"].as_array().unwrap().len(), 500_000);
+    let message = client.call("nested", json!({ "depth": 129 })).error()["message"].to_string();
+    assert!(message.contains("128 levels") && message.contains("`fx`"), "{message}");
+
+    // Requests stay within their own bounds.
+    let deep = (0..64).fold(json!(1), |inner, _| json!([inner]));
+    let message = client.call("echo", json!({ "v": deep })).error()["message"].to_string();
+    assert!(message.contains("deep"), "{message}");
+}
+
+#[test]
 fn an_answer_that_is_too_large_fails_its_own_call() {
     let gate = Setup::fixture(&[]).with_limit("server_message_bytes", 1 << 20).start();
     let mut client = gate.client("fx");

@@ -15,10 +15,13 @@ pub struct Limits {
     pub in_flight_bytes: usize,
     /// Largest HTTP head in bytes (32 KiB).
     pub header_bytes: usize,
-    /// Deepest nesting of a message (64).
+    /// Deepest nesting of a message from a client (64).
     pub message_depth: u16,
-    /// Most members and items of a message (100,000).
+    /// Most members and items of a message from a client (100,000).
     pub message_members: u32,
+    /// Deepest nesting of a message from a server (128). Its members are bounded by its bytes alone: a tool
+    /// has already run, and official clients take what it says.
+    pub result_depth: u16,
     /// Calls in flight per session (64).
     pub calls_per_session: u32,
     /// Calls in flight of the modern era, which has no sessions, per principal (64), or per address
@@ -117,6 +120,7 @@ impl Default for Limits {
             header_bytes: 32 << 10,
             message_depth: 64,
             message_members: 100_000,
+            result_depth: 128,
             calls_per_session: 64,
             calls_per_client: 64,
             listens_per_client: 16,

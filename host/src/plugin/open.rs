@@ -69,8 +69,8 @@ pub fn json_limits(config: &Config) -> jsonrpc::Limits {
     let limits = &config.limits;
     jsonrpc::Limits {
         bytes: limits.server_message_bytes.max(limits.client_message_bytes),
-        depth: limits.message_depth,
-        members: limits.message_members,
+        depth: limits.message_depth.max(limits.result_depth),
+        members: u32::MAX,
         number_bytes: 1_024,
     }
 }

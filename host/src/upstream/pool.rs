@@ -118,8 +118,8 @@ impl Upstreams {
             places: Places::new(limits),
             limits: Limits {
                 bytes: limits.server_message_bytes,
-                depth: limits.message_depth,
-                members: limits.message_members,
+                depth: limits.result_depth,
+                members: u32::MAX,
                 number_bytes: NUMBER_BYTES,
             },
             network: Default::default(),

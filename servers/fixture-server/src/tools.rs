@@ -13,7 +13,7 @@ use crate::state::{Ended, State};
 use crate::tasks;
 
 /// Names and descriptions. `delete_*` and `secret_*` are there to be hidden.
-const TOOLS: [(&str, &str); 33] = [
+const TOOLS: [(&str, &str); 34] = [
     ("echo", "Returns its arguments, as text and as structured content"),
     ("slow", "Answers after `ms` milliseconds, unless cancelled"),
     ("wait", "Answers when `release` is called with the same `key`, unless cancelled"),
@@ -36,6 +36,10 @@ const TOOLS: [(&str, &str); 33] = [
     ("keep_up_noise", "Writes `per_second` lines of noise to stdout for `seconds`, and answers at once"),
     ("count", "Answers how often it was called"),
     ("exact", "Answers with numbers, escapes and white space that a re-encoding would change"),
+    (
+        "nested",
+        "Answers with a message that is `depth` levels deep and has `items` items in its deepest list",
+    ),
     ("lone_surrogate", "Answers with half of a surrogate pair"),
     ("duplicate_keys", "Answers with the same member twice"),
     ("wrong_id", "Answers a call that nobody made, then this one"),
@@ -184,6 +188,14 @@ pub fn call(state: &Arc<State>, id: &Value, params: &Value) -> io::Result<()> {
         }
         "count" => said(&state.count().to_string()),
         "exact" => return raw(state, id, EXACT),
+        "nested" => {
+            // The message, its result and `structuredContent` are the first three levels.
+            let lists = number("depth", 4).saturating_sub(3) as usize;
+            let items = vec!["0"; number("items", 0) as usize].join(",");
+            let (open, close) = ("[".repeat(lists), "]".repeat(lists));
+            let result = format!(r#"{{"content":[],"structuredContent":{{"v":{open}{items}{close}}}}}"#);
+            return raw(state, id, &result);
+        }
         "lone_surrogate" => return raw(state, id, r#"{"content":[{"type":"text","text":"cut \ud83d"}]}"#),
         "duplicate_keys" => {
             return raw(

@@ -20,6 +20,7 @@ pub(super) fn check(check: &mut Check<'_>) {
         ("header_bytes", l.header_bytes == 0),
         ("message_depth", l.message_depth == 0),
         ("message_members", l.message_members == 0),
+        ("result_depth", l.result_depth == 0),
         ("calls_per_session", l.calls_per_session == 0),
         ("calls_per_client", l.calls_per_client == 0),
         ("batch_messages", l.batch_messages == 0),
@@ -68,9 +69,11 @@ pub(super) fn check(check: &mut Check<'_>) {
             check.error(&path.key(name), message, format!("at most {MAX_SECONDS} (a year)"));
         }
     }
-    if l.message_depth > MAX_DEPTH {
-        let message = format!("`limits.message_depth`: {} is too deep", l.message_depth);
-        check.error(&path.key("message_depth"), message, format!("at most {MAX_DEPTH}"));
+    for (name, depth) in [("message_depth", l.message_depth), ("result_depth", l.result_depth)] {
+        if depth > MAX_DEPTH {
+            let message = format!("`limits.{name}`: {depth} is too deep");
+            check.error(&path.key(name), message, format!("at most {MAX_DEPTH}"));
+        }
     }
     for (low, high, low_name, high_name) in [
         (l.call_seconds, l.call_max_seconds, "call_seconds", "call_max_seconds"),
