@@ -208,22 +208,19 @@ impl Gateway {
     /// # Errors
     /// A JSON-RPC error without id.
     pub async fn open(self: &Arc<Self>, opening: Opening) -> Result<(Arc<Link>, Bytes), Message> {
-        let refused = |outcome| match outcome {
-            crate::filter::Outcome::Failure(error) => rescue::message(None, &error),
-            crate::filter::Outcome::Success(_) => rescue::message(None, b"{}"),
-        };
         if self.snapshot.load().chain(&opening.server).is_none() {
-            return Err(refused(rescue::unknown_method("initialize")));
+            return Err(rescue::refusal(rescue::unknown_method("initialize")));
         }
         let server = opening.server.clone();
         let link = match Link::open(self.clone(), opening).await {
             Ok(link) => link,
             Err(error) => {
                 tracing::warn!(%server, "{error}");
-                return Err(refused(rescue::upstream(&error)));
+                return Err(rescue::refusal(rescue::upstream(&error)));
             }
         };
-        let connection = link.connection().await.map_err(|error| refused(rescue::upstream(&error)))?;
+        let connection =
+            link.connection().await.map_err(|error| rescue::refusal(rescue::upstream(&error)))?;
         let result = self.announce(&connection.handshake().result);
         self.note(&link);
         Ok((link, result))
@@ -242,23 +239,19 @@ impl Gateway {
     /// # Errors
     /// A JSON-RPC error without id.
     pub async fn join(self: &Arc<Self>, joining: Joining) -> Result<Arc<Link>, Message> {
-        let refused = |outcome| match outcome {
-            crate::filter::Outcome::Failure(error) => rescue::message(None, &error),
-            crate::filter::Outcome::Success(_) => rescue::message(None, b"{}"),
-        };
         if self.snapshot.load().chain(&joining.server).is_none() {
-            return Err(refused(rescue::unknown_method("server/discover")));
+            return Err(rescue::refusal(rescue::unknown_method("server/discover")));
         }
         let most = self.config().limits.sessions as usize;
         let server = joining.server.clone();
         let owner = Link::owner(self, &joining);
         let joined = self.joined.join(self, owner, joining, most);
-        let link = joined.ok_or_else(|| refused(rescue::limited("limits.sessions")))?;
+        let link = joined.ok_or_else(|| rescue::refusal(rescue::limited("limits.sessions")))?;
         match link.connection().await {
             Ok(_) => Ok(link),
             Err(error) => {
                 tracing::debug!(%server, "{error}");
-                Err(refused(rescue::upstream(&error)))
+                Err(rescue::refusal(rescue::upstream(&error)))
             }
         }
     }

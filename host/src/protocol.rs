@@ -4,6 +4,7 @@ pub mod errors;
 pub mod headers;
 pub mod methods;
 pub mod mirror;
+pub mod pages;
 pub mod rounds;
 pub mod tasks;
 pub mod versions;

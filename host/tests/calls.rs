@@ -45,7 +45,7 @@ fn lists_are_complete_whatever_the_page() {
     let gate = Setup::fixture(&["--tools", "1000", "--page", "64"]).start();
     let tools = gate.client("fx").tools();
     assert_eq!(tools.len(), 1034);
-    assert_eq!((tools[0].as_str(), tools[1032].as_str()), ("echo", "tool_0999"));
+    assert_eq!((tools[0].as_str(), tools[1033].as_str()), ("echo", "tool_0999"));
 }
 
 #[test]

@@ -50,7 +50,7 @@ fn a_hidden_tool_is_absent_and_as_unknown_as_any() {
         !tools.iter().any(|tool| tool.starts_with("delete_") || tool.starts_with("secret_")),
         "{tools:?}"
     );
-    assert_eq!(tools.len(), 31, "nothing else is missing");
+    assert_eq!(tools.len(), 32, "nothing else is missing");
 
     let unknown = client.call("no_such_tool", json!({ "a": 1 }));
     for hidden in [FORBIDDEN, "secret_canary"] {
@@ -290,4 +290,12 @@ fn headers_and_paths_decide_nothing_that_the_body_does_not() {
     }
     let arrived = fence(&gate);
     assert!(!arrived.iter().any(|message| message.to_string().contains(FORBIDDEN)), "{arrived:?}");
+}
+
+#[test]
+fn what_is_no_list_cannot_be_judged_and_shows_nothing() {
+    let deny = json!({ "plugin": "tool-filter", "config": { "deny": ["echo"] } });
+    let gate = Setup::fixture(&["--lists", "object"]).with_filter(deny).start();
+    let answer = gate.client("fx").request("tools/list", json!({}));
+    assert_eq!(answer.error()["data"]["reason"], "malformed", "{answer:?}");
 }

@@ -97,6 +97,45 @@ fn a_broken_server_is_left_out_and_the_others_work() {
     assert!(error.error()["message"].as_str().unwrap().contains("`broken`"), "{}", error.message);
 }
 
+/// The tools at the common entrance, and how often each server was asked for its list.
+fn merged_tools(gate: &Gate, servers: &[&str]) -> (Vec<String>, Vec<usize>) {
+    let tools = names(gate.client("").request("tools/list", json!({})).result(), "tools", "name");
+    (tools, servers.iter().map(|server| called(gate, server, "tools/list")).collect())
+}
+
+#[test]
+fn a_list_that_is_none_is_left_out_wherever_it_stands() {
+    for kind in ["null", "object"] {
+        for order in [["a", "bad"], ["bad", "z"]] {
+            let [good] = order.iter().filter(|name| **name != "bad").collect::<Vec<_>>()[..] else {
+                panic!()
+            };
+            let gate = Setup::new().with_fixture("bad", &["--lists", kind]).with_fixture(good, &[]).start();
+            let mark = gate.mark();
+            let (tools, _) = merged_tools(&gate, &[]);
+            assert!(tools.contains(&format!("{good}__echo")), "{kind} {order:?}: {tools:?}");
+            assert!(tools.iter().all(|name| name.starts_with(good)), "{kind} {order:?}: {tools:?}");
+            gate.said(mark, "line about the list", |line| {
+                line.contains("left out") && line.contains("`bad`")
+            });
+        }
+    }
+}
+
+#[test]
+fn a_cursor_that_never_changes_ends_the_list_and_an_empty_one_is_the_end() {
+    let gate = Setup::new()
+        .with_fixture("same", &["--lists", "same-cursor"])
+        .with_fixture("empty", &["--lists", "empty-cursor"])
+        .start();
+    let (tools, asked) = merged_tools(&gate, &["same", "empty"]);
+    assert_eq!(asked, [2, 1]);
+    for server in ["same", "empty"] {
+        let echoes = tools.iter().filter(|name| **name == format!("{server}__echo")).count();
+        assert_eq!(echoes, 1, "{tools:?}");
+    }
+}
+
 #[test]
 fn filters_of_each_server_hold_behind_the_common_entrance() {
     let deny =

@@ -116,3 +116,10 @@ fn a_forged_session_id_is_answered_like_one_that_ended() {
 fn owned(headers: &[(&str, &str)]) -> Vec<(String, String)> {
     headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
+
+#[test]
+fn an_empty_cursor_stays_empty_so_that_a_client_which_loops_while_there_is_one_ends() {
+    let gate = Setup::fixture(&["--lists", "empty-cursor"]).start();
+    let answer = gate.client("fx").request("tools/list", json!({}));
+    assert_eq!(answer.result()["nextCursor"], "");
+}

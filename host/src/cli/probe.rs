@@ -126,6 +126,10 @@ async fn list_tools(
         };
         found.tools.extend(tools.iter().filter_map(|t| t.pointer("/name")?.as_str()).map(shown));
         match result.pointer("/nextCursor") {
+            Some(Value::String(next)) if next.is_empty() => return Ok(found),
+            Some(next @ Value::String(_)) if cursor.as_ref() == Some(next) => {
+                return Err(format!("server `{server}` names the same page of tools again and again"));
+            }
             Some(next @ Value::String(_)) => cursor = Some(next.clone()),
             _ => return Ok(found),
         }

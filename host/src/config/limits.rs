@@ -107,6 +107,8 @@ pub struct Limits {
     pub answered_rounds: u32,
     /// Items that Lockgate reads from one server's list to judge it (10,000).
     pub list_items: u32,
+    /// Most pages read of one list of one server (1,000): pages may be empty.
+    pub list_pages: u32,
     /// Wall time of all filters of one phase together in milliseconds (2 s).
     pub chain_ms: u32,
 }
@@ -155,6 +157,7 @@ impl Default for Limits {
             task_seconds: 3600,
             answered_rounds: 100_000,
             list_items: 10_000,
+            list_pages: 1_000,
             chain_ms: 2_000,
         }
     }

@@ -10,6 +10,7 @@ use super::rescue;
 use crate::filter::{Caller, Outcome};
 use crate::jsonrpc::{Kind, Message};
 use crate::keys::Purpose;
+use crate::protocol::pages;
 use crate::upstream::{Owner, Reply};
 
 /// The request with the server's own cursor in place of the sealed one. The first page has none.
@@ -17,20 +18,22 @@ pub(super) fn open(link: &Link, caller: &Caller, request: Message) -> Result<Mes
     let Some(shown) = request.param("cursor").filter(|cursor| *cursor != b"null") else {
         return Ok(request);
     };
-    let text: Option<String> = serde_json::from_slice(shown).ok();
-    let method = request.method().unwrap_or_default();
-    let opened = text
-        .and_then(|text| link.gateway.keys().open(Purpose::Cursor, &text, &context(link, caller, method)));
-    match opened {
+    match of_the_server(link, caller, request.method().unwrap_or_default(), shown) {
         Some(cursor) => Ok(request.with_param("cursor", &cursor)),
         None => Err(rescue::invalid_params("`cursor` is not one of this list; begin without one")),
     }
 }
 
-/// The server's page with its cursor sealed for the client. The last page has none.
+/// The server's own cursor behind one that was sealed for this client and this list.
+pub(super) fn of_the_server(link: &Link, caller: &Caller, method: &str, sealed: &[u8]) -> Option<Vec<u8>> {
+    let text: String = serde_json::from_slice(sealed).ok()?;
+    link.gateway.keys().open(Purpose::Cursor, &text, &context(link, caller, method))
+}
+
+/// The server's page with its cursor sealed for the client. The last page has none, and stays as it is: a sealed
+/// empty text would be one more page to a client.
 pub(super) fn seal(link: &Link, caller: &Caller, method: &str, reply: Reply) -> Result<Reply, Outcome> {
-    let cursor = reply.message.result_member("nextCursor").filter(|cursor| *cursor != b"null");
-    let Some(cursor) = cursor.filter(|_| reply.message.kind() == Kind::Result) else {
+    let Some(cursor) = pages::next(&reply.message).filter(|_| reply.message.kind() == Kind::Result) else {
         return Ok(reply);
     };
     let sealed = link.gateway.keys().seal(Purpose::Cursor, cursor, &context(link, caller, method));

@@ -1,6 +1,6 @@
 //! What a server offers of one kind: as it says, and as the `catalog` filters show it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -101,8 +101,9 @@ impl Reading {
     }
 
     /// Adds one page; returns the cursor of the next, as raw JSON.
-    pub fn page(&mut self, page: &Message) -> Option<Bytes> {
-        for item in page.items(self.list.member, self.list.key).unwrap_or_default() {
+    pub fn page(&mut self, page: &Message) -> Result<(), String> {
+        let items = page.items(self.list.member, self.list.key);
+        for item in items.ok_or_else(|| self.list.missing())? {
             if let Some(raw) = page.bytes().get(item.span.clone()) {
                 let raw = page.bytes().slice_ref(raw);
                 let name: Arc<str> = Arc::from(&*item.name);
@@ -114,8 +115,17 @@ impl Reading {
         // Absent and malformed mean zero (2026-07-28, caching).
         let ttl = Duration::from_millis(ttl.unwrap_or(0));
         self.holds = self.holds.map(|shortest| shortest.min(ttl));
-        let cursor = page.result_member("nextCursor")?;
-        (cursor != b"null").then(|| Bytes::copy_from_slice(cursor))
+        Ok(())
+    }
+
+    /// Takes back what came after the first `len` items, if it only repeats those.
+    pub fn without_repetition(&mut self, len: usize) {
+        if let Some((before, after)) = self.view.items.split_at_checked(len) {
+            let before: HashSet<&str> = before.iter().map(|(name, _)| &**name).collect();
+            if after.iter().all(|(name, _)| before.contains(&**name)) {
+                self.view.items.truncate(len);
+            }
+        }
     }
 
     /// How many there are so far.

@@ -23,7 +23,7 @@ use super::listen::Listeners;
 use super::methods::{self, Notification};
 use super::notices::{self, Screened};
 use super::outgoing::Filtered;
-use super::{Downlink, Snapshot};
+use super::{Downlink, Snapshot, cursors};
 use crate::bridge;
 use crate::config::Isolation;
 use crate::filter::{Caller, ItemKind};
@@ -212,6 +212,12 @@ impl Link {
     /// The server it leads to.
     pub fn server(&self) -> &Arc<str> {
         &self.server
+    }
+
+    /// What the server itself calls the page that a sealed cursor of its list leads to: the same page has
+    /// another seal each time.
+    pub(crate) fn page_of(&self, caller: &Caller, method: &str, sealed: &[u8]) -> Option<Vec<u8>> {
+        cursors::of_the_server(self, caller, method, sealed)
     }
 
     /// Passes a notification of the client on. `notifications/cancelled` is the transport's own matter.

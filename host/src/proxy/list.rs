@@ -13,6 +13,7 @@ use super::{rescue, uris};
 use crate::filter::{Item, ItemKind, ItemsView, Outcome};
 use crate::jsonrpc::{Kind, Message};
 use crate::protocol::meta;
+use crate::protocol::pages::{Step, Walk};
 use crate::upstream::Reply;
 
 /// A definition younger than this is not read again because a name was not among them.
@@ -78,8 +79,8 @@ impl Run<'_> {
             self.link.is_modern() && !self.connection().await.is_ok_and(|connection| connection.parks());
         let mut reading = Reading::new(self.link.server.clone(), list, self.json_limits(), untold);
         let mut cursor: Option<Bytes> = None;
-        // Most pages are not empty, so the bound on items bounds them too; this is for those that are.
-        for _ in 0..limits.list_items.max(1) {
+        let mut walk = Walk::new(limits.list_pages);
+        loop {
             let params = page_params(cursor.as_deref());
             let mut request = Message::request(b"0", list.method, Some(&params));
             // Servers may have other tools for other clients.
@@ -98,12 +99,23 @@ impl Run<'_> {
             }
             let modern = list.kind == ItemKind::Tool && self.link.is_modern();
             let page = if modern { self.without_invalid_tools(reply.message) } else { reply.message };
-            cursor = reading.page(&page);
+            let before = reading.len();
+            reading.page(&page).map_err(|what| rescue::malformed(&self.link.server, &what))?;
             if reading.len() > limits.list_items as usize {
                 return Err(rescue::limited("limits.list_items"));
             }
-            if cursor.is_none() {
-                break;
+            match walk.step(&page) {
+                Step::Next(next) => cursor = Some(next),
+                Step::End => break,
+                Step::TooMany => return Err(rescue::limited("limits.list_pages")),
+                Step::Repeated => {
+                    reading.without_repetition(before);
+                    tracing::warn!(
+                        server = %self.link.server, method = list.method,
+                        "the server names a page that it gave before; its list ends there"
+                    );
+                    break;
+                }
             }
         }
         let mut visible = Vec::new();
@@ -142,7 +154,9 @@ impl Run<'_> {
 
     /// One page as the server gave it, without what is hidden.
     async fn judged_page(&self, list: List, page: Message) -> Result<Message, Outcome> {
-        let Some(found) = page.items(list.member, list.key) else { return Ok(page) };
+        // What is not a list cannot be judged, and might show what is hidden.
+        let found = page.items(list.member, list.key);
+        let found = found.ok_or_else(|| rescue::malformed(&self.link.server, &list.missing()))?;
         let slice = |span: std::ops::Range<usize>| {
             page.bytes().get(span).map(|raw| page.bytes().slice_ref(raw)).unwrap_or_default()
         };

@@ -69,6 +69,13 @@ pub struct List {
     pub key: &'static str,
 }
 
+impl List {
+    /// What is wrong with a result that has no such list.
+    pub fn missing(&self) -> String {
+        format!("an answer to `{}` without the array `{}`", self.method, self.member)
+    }
+}
+
 /// The list of tools.
 pub const TOOLS: List = List { kind: ItemKind::Tool, method: "tools/list", member: "tools", key: "name" };
 /// The list of prompts.

@@ -89,6 +89,14 @@ pub fn malformed(server: &str, what: &str) -> Outcome {
     reason(format!("server `{server}` sent {what}"), "malformed")
 }
 
+/// An outcome that refuses, as an answer whose id is not known here.
+pub fn refusal(outcome: Outcome) -> Message {
+    match outcome {
+        Outcome::Failure(error) => message(None, &error),
+        Outcome::Success(_) => message(None, b"{}"),
+    }
+}
+
 /// The answer for whatever went wrong towards a server.
 pub fn upstream(error: &UpstreamError) -> Outcome {
     let word = match error {

@@ -17,6 +17,7 @@ use super::subscriptions::{Subscription, Subscriptions};
 use super::wire::Wire;
 use super::{Connection, Handshake, Outgoing, Reply, UpstreamCall, UpstreamError};
 use crate::jsonrpc::{self, Kind, Message};
+use crate::protocol::pages::{Step, Walk};
 use crate::protocol::{errors, meta, methods, mirror, rounds, versions};
 use crate::proxy::Wanted;
 
@@ -311,10 +312,11 @@ impl Modern {
     /// The definition of the tool that a call names, as the server gives it now.
     async fn definition_again(&self, call: &UpstreamCall) -> Option<Bytes> {
         /// A list that long is not read for a header.
-        const PAGES: usize = 20;
+        const PAGES: u32 = 20;
         let name = call.message.param_text("name")?;
         let mut cursor: Option<Bytes> = None;
-        for _ in 0..PAGES {
+        let mut walk = Walk::new(PAGES);
+        loop {
             let params = match &cursor {
                 None => b"{}".to_vec(),
                 Some(cursor) => [b"{\"cursor\":", &cursor[..], b"}"].concat(),
@@ -328,10 +330,9 @@ impl Modern {
                     return page.bytes().get(item.span).map(|raw| page.bytes().slice_ref(raw));
                 }
             }
-            let next = page.result_member("nextCursor").filter(|next| *next != b"null")?;
-            cursor = Some(Bytes::copy_from_slice(next));
+            let Step::Next(next) = walk.step(&page) else { return None };
+            cursor = Some(next);
         }
-        None
     }
 }
 

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde_json::Value;
 
 /// What `--help` would say; the tests are its only readers.
-const USAGE: &str = "flags: --name S, --log FILE, --tools N, --page N, --protocol VERSION, --stderr TEXT, \
+const USAGE: &str = "flags: --name S, --log FILE, --tools N, --page N, --lists null|object|same-cursor|empty-cursor, --protocol VERSION, --stderr TEXT, \
      --exit CODE, --hang METHOD, --modern, --tasks, --noise, --flood-stderr BYTES, --ignore-sigterm, --ignore-stdin-close, \
      --grandchild PIDFILE, --escapee PIDFILE, --answer METHOD=RESULT";
 
@@ -21,6 +21,8 @@ pub struct Flags {
     pub tools: usize,
     /// Items per page of a list; all on one page if absent.
     pub page: Option<usize>,
+    /// What is wrong with the lists: `null` or an object instead of one, a cursor that never changes, an empty one.
+    pub lists: Option<String>,
     /// Answer `initialize` with this revision, whatever was asked.
     pub protocol: Option<String>,
     /// Written to stderr at start.
@@ -61,6 +63,7 @@ impl Flags {
                 "--log" => flags.log = Some(value()?.into()),
                 "--tools" => flags.tools = number(&value()?)?,
                 "--page" => flags.page = Some(number(&value()?)?),
+                "--lists" => flags.lists = Some(value()?),
                 "--protocol" => flags.protocol = Some(value()?),
                 "--stderr" => flags.stderr = Some(value()?),
                 "--exit" => flags.exit = Some(number(&value()?)?),

@@ -133,6 +133,13 @@ fn page(state: &State, member: &str, items: Vec<Value>, params: &Value) -> Resul
     if left > size {
         result["nextCursor"] = Value::from((start + size).to_string());
     }
+    match state.flags.lists.as_deref() {
+        Some("null") => result[member] = Value::Null,
+        Some("object") => result[member] = json!({ "0": result[member][0] }),
+        Some("same-cursor") => result["nextCursor"] = Value::from("0"),
+        Some("empty-cursor") => result["nextCursor"] = Value::from(""),
+        _ => {}
+    }
     Ok(result)
 }
 

@@ -45,6 +45,7 @@ pub(super) fn check(check: &mut Check<'_>) {
         ("task_seconds", l.task_seconds == 0),
         ("answered_rounds", l.answered_rounds == 0),
         ("list_items", l.list_items == 0),
+        ("list_pages", l.list_pages == 0),
         ("chain_ms", l.chain_ms == 0),
     ];
     not_zero(check, &path, &zero);

@@ -1,5 +1,6 @@
 //! Lists of several servers as one: in the order of the configuration, then in the servers' own.
 
+use std::collections::HashSet;
 use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
@@ -7,7 +8,8 @@ use futures_util::future::join_all;
 
 use super::{EACH, Merged, SEPARATOR, too_late};
 use crate::filter::{ItemKind, Outcome};
-use crate::jsonrpc::{Document, Kind, Message};
+use crate::jsonrpc::{self, Document, Kind, ListItem, Message};
+use crate::protocol::pages::{Step, Walk};
 use crate::proxy::methods::List;
 use crate::proxy::{CallScope, rescue};
 
@@ -59,6 +61,10 @@ impl Merged {
                 Ok(None) => {}
                 // One that fails does not take the others with it.
                 Err(error) => {
+                    let server = self.parts.get(part).map(|part| &*part.server).unwrap_or_default();
+                    let reason =
+                        error.error_member("message").and_then(jsonrpc::unescape).unwrap_or_default();
+                    tracing::warn!(server, method = list.method, "left out of the merged list: {reason}");
                     refused.get_or_insert(error);
                 }
             }
@@ -101,12 +107,13 @@ impl Merged {
         if !link.has_capability(capability) {
             return Some(Ok(None));
         }
-        let most = self.gateway.config().limits.list_items as usize;
+        let limits = &self.gateway.config().limits;
+        let most = limits.list_items as usize;
         let server = link.server().clone();
         let mut offer: Option<Offer> = None;
         let mut cursor: Option<Bytes> = None;
-        // Empty pages are bounded as items are.
-        for _ in 0..most.max(1) {
+        let mut walk = Walk::new(limits.list_pages);
+        loop {
             let asked = match &cursor {
                 Some(cursor) => request.with_param("cursor", cursor),
                 None => request.clone(),
@@ -116,25 +123,39 @@ impl Merged {
                 let none = page.error_member("code") == Some(b"-32601");
                 return Some(if none { Ok(None) } else { Err(page) });
             }
-            let next = page.result_member("nextCursor").filter(|next| *next != b"null");
-            cursor = next.map(Bytes::copy_from_slice);
+            let Some(items) = page.items(list.member, list.key) else {
+                return Some(Err(rescue::refusal(rescue::malformed(&server, &list.missing()))));
+            };
             let all = offer.get_or_insert_with(|| Offer::begin(&page));
-            self.add(all, list, &server, &page);
+            let before = all.names.len();
+            self.add(all, list, &server, &page, items);
             if all.items.len() > most {
                 tracing::warn!(%server, method = list.method, "has more than limits.list_items; its list is cut there");
-                all.items.truncate(most);
-                all.names.truncate(most);
+                all.cut(most);
                 break;
             }
-            if cursor.is_none() {
-                break;
+            match walk.step_to(&page, |sealed| link.page_of(&scope.caller, list.method, sealed)) {
+                Step::Next(next) => cursor = Some(next),
+                Step::End => break,
+                Step::TooMany => {
+                    tracing::warn!(%server, method = list.method, "has more than limits.list_pages; its list is cut there");
+                    break;
+                }
+                Step::Repeated => {
+                    all.without_repetition(before);
+                    tracing::warn!(
+                        %server, method = list.method,
+                        "the server names a page that it gave before; its list ends there"
+                    );
+                    break;
+                }
             }
         }
         Some(Ok(offer))
     }
 
-    fn add(&self, offer: &mut Offer, list: List, server: &Arc<str>, page: &Message) {
-        for item in page.items(list.member, list.key).unwrap_or_default() {
+    fn add(&self, offer: &mut Offer, list: List, server: &Arc<str>, page: &Message, items: Vec<ListItem>) {
+        for item in items {
             let Some(raw) = page.bytes().get(item.span) else { continue };
             let mut raw = page.bytes().slice_ref(raw);
             if matches!(list.kind, ItemKind::Tool | ItemKind::Prompt) {
@@ -166,5 +187,20 @@ impl Offer {
         let ttl = first.result_member("ttlMs").and_then(|raw| std::str::from_utf8(raw).ok()?.parse().ok());
         let public = first.result_member("cacheScope") == Some(b"\"public\"");
         Offer { items: Vec::new(), names: Vec::new(), first: first.clone(), ttl, public }
+    }
+
+    fn cut(&mut self, len: usize) {
+        self.items.truncate(len);
+        self.names.truncate(len);
+    }
+
+    /// Takes back what came after the first `len` items, if it only repeats those.
+    fn without_repetition(&mut self, len: usize) {
+        if let Some((before, after)) = self.names.split_at_checked(len) {
+            let before: HashSet<&str> = before.iter().map(|name| &**name).collect();
+            if after.iter().all(|name| before.contains(&**name)) {
+                self.cut(len);
+            }
+        }
     }
 }
