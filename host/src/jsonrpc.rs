@@ -3,6 +3,7 @@
 //! A message stays the bytes that arrived (design: "bytes, not trees"). [`Message::parse`] enforces
 //! the JSON law in one pass and records where things stand; everything else reads or splices spans.
 
+mod alike;
 mod batch;
 mod document;
 mod duplicates;
@@ -18,6 +19,7 @@ mod splice;
 mod strings;
 mod walk;
 
+pub use alike::alike;
 pub use batch::{is_array, split};
 pub use document::{Document, EditError, JsonKind};
 pub use message::{Kind, Limits, ListItem, Message, Source, Violation};

@@ -1,6 +1,8 @@
 //! What a filter hides does not exist: not in lists, not in calls, not in any spelling of a call.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
 
+#[path = "hidden/alike.rs"]
+mod alike;
 #[path = "support/spellings.rs"]
 mod spellings;
 #[path = "support/support.rs"]

@@ -136,6 +136,11 @@ impl Chain {
         row.request.iter().any(|(_, placed)| placed.filter.reads_definitions() && placed.sees_name(name))
     }
 
+    /// Whether a `request` filter judges what is said to this name.
+    pub fn judges_request(&self, row: &Row, name: Option<&str>) -> bool {
+        row.request.iter().any(|(_, placed)| placed.sees_name(name))
+    }
+
     /// Whether any `response` filter looks at what this method returns.
     pub fn looks_at_results(&self, method: &str) -> bool {
         !self.row(method).response.is_empty()

@@ -14,6 +14,26 @@ pub(super) enum Section {
     Meta,
     Result,
     Error,
+    /// `params.ref` of a completion.
+    Ref,
+    /// `params.argument` of a completion.
+    Argument,
+    /// `params.context` of a completion.
+    Context,
+    /// `params.task`, and what relates a message to a task.
+    Task,
+    /// `params.notifications` of a subscription.
+    Subscriptions,
+    /// What a program says of itself.
+    Implementation,
+    /// What a client can do.
+    Capabilities,
+    /// One of these.
+    Capability,
+    /// `params.inputResponses`, whose members have names of their own.
+    Answers,
+    /// What a client answers to a question.
+    Answer,
 }
 
 impl Section {
@@ -24,7 +44,57 @@ impl Section {
             (Section::Envelope, b"result") => Section::Result,
             (Section::Envelope, b"error") => Section::Error,
             (Section::Params, b"_meta") => Section::Meta,
+            (Section::Params, b"ref") => Section::Ref,
+            (Section::Params, b"argument") => Section::Argument,
+            (Section::Params, b"context") => Section::Context,
+            (Section::Params, b"task") => Section::Task,
+            (Section::Params, b"notifications") => Section::Subscriptions,
+            (Section::Params, b"clientInfo") => Section::Implementation,
+            (Section::Params, b"capabilities") => Section::Capabilities,
+            (Section::Params, b"inputResponses") => Section::Answers,
+            (Section::Meta, b"io.modelcontextprotocol/clientInfo") => Section::Implementation,
+            (Section::Meta, b"io.modelcontextprotocol/clientCapabilities") => Section::Capabilities,
+            (Section::Meta, b"io.modelcontextprotocol/related-task") => Section::Task,
+            // What is experimental, or an extension, has names of its own.
+            (Section::Capabilities, b"roots" | b"sampling" | b"elicitation" | b"tasks") => {
+                Section::Capability
+            }
+            (Section::Answers, _) => Section::Answer,
             _ => Section::Other,
+        }
+    }
+
+    /// Whether its members are noted: where they stand is asked for later.
+    pub(super) fn is_noted(self) -> bool {
+        matches!(self, Section::Envelope | Section::Params | Section::Meta | Section::Result | Section::Error)
+    }
+
+    /// The names that mean something in it.
+    fn reserved(self) -> &'static [&'static str] {
+        match self {
+            Section::Other | Section::Result | Section::Error | Section::Answers => &[],
+            Section::Envelope => &ENVELOPE,
+            Section::Params => &PARAMS,
+            Section::Meta => &META,
+            Section::Ref => &["type", "name", "title", "uri"],
+            Section::Argument => &["name", "value"],
+            Section::Context => &["arguments"],
+            Section::Task => &["ttl", "taskId", "pollInterval"],
+            Section::Subscriptions => &[
+                "toolsListChanged",
+                "promptsListChanged",
+                "resourcesListChanged",
+                "resourceSubscriptions",
+                "taskIds",
+            ],
+            Section::Implementation => &["name", "title", "version", "description", "websiteUrl", "icons"],
+            Section::Capabilities => {
+                &["roots", "sampling", "elicitation", "tasks", "experimental", "extensions"]
+            }
+            Section::Capability => {
+                &["listChanged", "form", "url", "tools", "context", "list", "cancel", "requests"]
+            }
+            Section::Answer => &["action", "content", "role", "model", "stopReason", "roots"],
         }
     }
 }
@@ -110,12 +180,10 @@ const META: [&str; 9] = [
 
 /// Judges the (unescaped) name of a direct member of a section.
 pub(super) fn standing(section: Section, name: &[u8]) -> Standing {
-    let reserved: &'static [&'static str] = match section {
-        Section::Envelope => &ENVELOPE,
-        Section::Params => &PARAMS,
-        Section::Meta => &META,
-        Section::Other | Section::Result | Section::Error => return Standing::Fine,
-    };
+    let reserved = section.reserved();
+    if reserved.is_empty() {
+        return Standing::Fine;
+    }
     if name.iter().all(|byte| matches!(byte, b'a'..=b'z' | b'_')) {
         // The usual name: folding changes nothing, so only reserved names with capitals can be meant.
         return match reserved.iter().find(|other| name.eq_ignore_ascii_case(other.as_bytes())) {
@@ -152,6 +220,12 @@ pub(super) fn same_folded(a: &[u8], b: &[u8]) -> bool {
     text(a) == text(b)
 }
 
+/// What readers make of a name that ignore case and what cannot be seen, or end it at its first NUL.
+pub(super) fn loose(name: &str) -> String {
+    let end = name.find('\0').filter(|at| *at > 0).unwrap_or(name.len());
+    fold(name.get(..end).unwrap_or(name))
+}
+
 /// Lower case by Unicode, without invisible characters anywhere, trimmed of white space.
 fn fold(name: &str) -> String {
     let visible = name.chars().filter(|&c| !is_invisible(c));
@@ -183,11 +257,25 @@ fn is_invisible(c: char) -> bool {
 mod tests {
     use super::*;
 
+    const SECTIONS: [Section; 12] = [
+        Section::Envelope,
+        Section::Params,
+        Section::Meta,
+        Section::Ref,
+        Section::Argument,
+        Section::Context,
+        Section::Task,
+        Section::Subscriptions,
+        Section::Implementation,
+        Section::Capabilities,
+        Section::Capability,
+        Section::Answer,
+    ];
+
     #[test]
     fn reserved_names_are_fine_and_distinct_after_folding() {
-        for (section, names) in
-            [(Section::Envelope, &ENVELOPE[..]), (Section::Params, &PARAMS[..]), (Section::Meta, &META[..])]
-        {
+        for section in SECTIONS {
+            let names = section.reserved();
             for (at, name) in names.iter().enumerate() {
                 assert_eq!(standing(section, name.as_bytes()), Standing::Fine, "{name}");
                 assert!(names[..at].iter().all(|other| fold(other) != fold(name)), "{name}");

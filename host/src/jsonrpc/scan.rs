@@ -331,8 +331,13 @@ impl Scanner<'_> {
         } else {
             name.inside(self.bytes)
         };
+        // Results of clients are answers to questions; those of servers have members of all kinds.
+        let judged = match (top.section, self.rules.source) {
+            (Section::Result, Source::Client) => Section::Answer,
+            (section, _) => section,
+        };
         if !self.rules.lenient {
-            match reserved::standing(top.section, inner) {
+            match reserved::standing(judged, inner) {
                 Standing::Fine => {}
                 Standing::Confusable(meant) => return Err(What::Confusable(meant).at(name.start as usize)),
                 Standing::Protocol => {
@@ -355,6 +360,10 @@ impl Scanner<'_> {
             }
         }
         top.child = top.section.child(inner);
+        if !top.section.is_noted() {
+            top.pending = u32::MAX;
+            return Ok(());
+        }
         top.pending = arena.noted.len() as u32;
         arena.noted.push(Member { name, value: Span::new(value, 0), section: top.section, escaped });
         Ok(())

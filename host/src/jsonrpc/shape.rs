@@ -135,7 +135,7 @@ impl Shape {
             Section::Result => self.result.map(|member| member.value),
             Section::Error => self.error.map(|member| member.value),
             Section::Meta => self.find(bytes, Section::Params, "_meta").map(|member| member.value),
-            Section::Envelope | Section::Other => return,
+            _ => return,
         };
         let below = if section == Section::Params { Section::Meta } else { section };
         self.members.retain(|member| member.section != section && member.section != below);

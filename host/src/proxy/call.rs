@@ -179,6 +179,7 @@ impl Run<'_> {
         let mut states = self.restored();
         let mut view = self.view(target.as_ref());
         view.definition = self.definition_for_filters(&hooks, target.as_ref()).await;
+        self.check_arguments(&hooks, &view)?;
         self.hear(&view, &states).await?;
         let mut from = 0;
         let below = loop {
@@ -191,6 +192,7 @@ impl Run<'_> {
                     self.request = self.request.with_params(&view.params);
                     self.request = self.with_name(row, &target.name)?;
                     view.params = self.params();
+                    self.check_arguments(&hooks, &view)?;
                     from = next;
                 }
                 Up::Answered { outcome, below } => {

@@ -4,7 +4,7 @@ use super::notices::with_params;
 use super::{Downlink, rescue};
 use crate::filter::chain::{Asked, Chain, Row, States};
 use crate::filter::{Outcome, QuestionView};
-use crate::jsonrpc::{Kind, Message};
+use crate::jsonrpc::{self, Kind, Message};
 
 /// Asks the client, unless a filter answers in its place. The answer has the question's own id.
 /// Dropping the future tells the client that the question is void.
@@ -20,7 +20,13 @@ pub(super) async fn put(
     let before = view.params.clone();
     let (reply, from) = match chain.ask(row, &mut view, states).await {
         Asked::Proceed => {
-            let reply = client.ask(with_params(question, &before, &view.params)).await;
+            let mut reply = client.ask(with_params(question, &before, &view.params)).await;
+            // Filters and the server must read the same answer.
+            if let Some((one, other)) = reply.result().as_deref().and_then(jsonrpc::alike)
+                && let Outcome::Failure(error) = rescue::similar_members("result", &one, &other)
+            {
+                reply = rescue::message(Some(&id), &error);
+            }
             view.answer = outcome(&reply);
             (Some(reply), 0)
         }

@@ -55,6 +55,17 @@ pub fn invalid_params(what: &str) -> Outcome {
     failure(-32602, format!("Invalid params: {what}"), None)
 }
 
+/// The answer for members that some server takes for one another, where a filter judges them.
+pub fn similar_members(place: &str, one: &str, other: &str) -> Outcome {
+    let name = |name: &str| name.chars().take(64).collect::<String>();
+    invalid_params(&format!(
+        "`{place}` has the members {:?} and {:?} in one object, and some servers take these for the same: send only \
+         one of them (an operator can allow this for a tool: `allow_similar_arguments` of the server)",
+        name(one),
+        name(other)
+    ))
+}
+
 /// The answer for a `requestState` that does not open: nobody learns why.
 pub fn expired() -> Outcome {
     failure(

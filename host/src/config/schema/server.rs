@@ -38,6 +38,10 @@ pub struct Server {
     pub disabled: bool,
     /// Longest wait for one call's answer, in seconds; `limits.call_seconds` if absent.
     pub timeout_seconds: Option<u64>,
+    /// Tools and prompts, as globs, whose arguments may have members that differ only in case, in white
+    /// space around or in invisible characters, such as `path` and `Path`. Where a filter judges
+    /// requests such calls are refused otherwise, because some servers take these for the same.
+    pub allow_similar_arguments: Vec<String>,
     /// For a server that `command_urls` made: the segment of a path where it is, and only there.
     #[serde(skip)]
     pub url_segment: Option<String>,

@@ -108,6 +108,13 @@ impl Check<'_> {
                 "a name is not empty and has no `=`",
             );
         }
+        if server.allow_similar_arguments.iter().any(String::is_empty) {
+            self.error(
+                &path.key("allow_similar_arguments"),
+                format!("{quoted_name}: an empty text in `allow_similar_arguments` names no tool"),
+                "write names of tools, with `*` and `?` as in `match.names`",
+            );
+        }
         if server.timeout_seconds == Some(0) {
             self.error(
                 &path.key("timeout_seconds"),

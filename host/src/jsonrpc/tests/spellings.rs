@@ -1,8 +1,10 @@
 //! The S01 family: spellings of one forbidden call that some reader would take for it. Each is
 //! either refused, or read by us as the forbidden call that it is.
 
+use bytes::Bytes;
+
 use super::super::{Limits, Message, Source};
-use super::parse;
+use super::{message, parse};
 
 /// Ways to write a name that is not the name, but may be read as it.
 fn variants(name: &str) -> Vec<String> {
@@ -164,4 +166,51 @@ fn variants_are_nobodys_business_inside_of_values() {
             }
         }
     }
+}
+
+#[test]
+fn look_alikes_in_the_objects_of_the_protocol_are_refused() {
+    let params = |params: &str| format!(r#"{{"jsonrpc":"2.0","id":1,"method":"m","params":{params}}}"#);
+    let about = "io.modelcontextprotocol/";
+    let refused = [
+        params(r#"{"ref":{"type":"ref/prompt","name":"open","Name":"secret"}}"#),
+        params(r#"{"ref":{"type":"ref/prompt","name":"open","TYPE":"ref/resource"}}"#),
+        params(r#"{"ref":{"name":"open","na\u200bme":"secret"}}"#),
+        params(r#"{"ref":{"\u0055ri":"x"}}"#),
+        params(r#"{"argument":{"name":"a","value":"b","Value":"c"}}"#),
+        params(r#"{"context":{"Arguments":{}}}"#),
+        params(r#"{"task":{"TTL":1}}"#),
+        params(r#"{"notifications":{"ResourceSubscriptions":[]}}"#),
+        params(r#"{"notifications":{"taskids":[]}}"#),
+        params(r#"{"clientInfo":{"name":"a","Name":"b"}}"#),
+        params(r#"{"capabilities":{"Elicitation":{}}}"#),
+        params(r#"{"capabilities":{"elicitation":{"Form":{}}}}"#),
+        params(r#"{"inputResponses":{"any":{"action":"decline","Action":"accept"}}}"#),
+        params(&format!(r#"{{"_meta":{{"{about}clientCapabilities":{{"Sampling":{{}}}}}}}}"#)),
+        params(&format!(r#"{{"_meta":{{"{about}clientInfo":{{"Version":"1"}}}}}}"#)),
+        params(&format!(r#"{{"_meta":{{"{about}related-task":{{"taskid":"1"}}}}}}"#)),
+        r#"{"jsonrpc":"2.0","id":1,"result":{"action":"decline","Action":"accept"}}"#.to_owned(),
+    ];
+    for text in refused {
+        let error = parse(&text).expect_err(&text);
+        assert_eq!(error.code, -32600, "{text}");
+        assert!(error.what.contains("could be taken for"), "{text}: {error}");
+    }
+    let fine = [
+        params(
+            r#"{"ref":{"type":"t","name":"n","uri":"u","x":{"Name":1}},"argument":{"name":"n","value":"v"}}"#,
+        ),
+        params(r#"{"arguments":{"Name":1,"ref":{"Name":1}},"name":"n"}"#),
+        params(r#"{"capabilities":{"experimental":{"Form":{},"Roots":{}},"x":{"Form":1}}}"#),
+        params(r#"{"inputResponses":{"Action":{"action":"accept","content":{"Action":1}},"action":{}}}"#),
+        params(r#"{"context":{"arguments":{"Arguments":"1"}}}"#),
+        params(r#"{"task":[{"TTL":1}],"ref":"Name","notifications":null}"#),
+    ];
+    for text in fine {
+        message(&text);
+    }
+    // Those of servers have members of all kinds.
+    let result: &[u8] = br#"{"jsonrpc":"2.0","id":1,"result":{"Action":1,"structuredContent":{"Name":1}}}"#;
+    let parsed = Message::parse(Bytes::from_static(result), &Limits::default(), Source::Server);
+    assert_eq!(parsed.unwrap().result_member("Action"), Some(&b"1"[..]));
 }

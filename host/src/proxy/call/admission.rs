@@ -6,7 +6,9 @@ use super::super::definitions::{Definition, Definitions};
 use super::super::methods::Row;
 use super::super::{rescue, uris};
 use super::{Run, Target};
-use crate::filter::{Item, ItemKind, Outcome};
+use crate::filter::chain;
+use crate::filter::{CallView, Item, ItemKind, Outcome, glob};
+use crate::jsonrpc;
 
 impl Run<'_> {
     /// Resolves a name as the client knows it and asks `access` about it.
@@ -97,6 +99,27 @@ impl Run<'_> {
             }
         }
         self.judge_one(target).await
+    }
+
+    /// Where a filter judges what is said to a tool or prompt, its arguments must mean the same to every
+    /// reader of JSON: to one that ignores case `path` and `Path` are one member.
+    pub(super) fn check_arguments(&self, row: &chain::Row, view: &CallView) -> Result<(), Outcome> {
+        let name = view.name.as_deref();
+        if !self.chain.judges_request(row, name) {
+            return Ok(());
+        }
+        for member in ["arguments", "context"] {
+            let Some((one, other)) = self.request.param(member).and_then(jsonrpc::alike) else { continue };
+            let config = self.snapshot.config();
+            let meant = config.servers.get(&*self.link.server).is_some_and(|server| {
+                let tools = &server.allow_similar_arguments;
+                name.is_some_and(|name| tools.iter().any(|tool| glob::matches(tool, name)))
+            });
+            if !meant {
+                return Err(rescue::similar_members(member, &one, &other));
+            }
+        }
+        Ok(())
     }
 
     async fn judge_one(&self, target: Target) -> Result<Target, Outcome> {

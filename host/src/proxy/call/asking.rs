@@ -175,6 +175,9 @@ impl Run<'_> {
         for (key, asked) in std::mem::take(&mut self.round.heard) {
             let row = self.chain.row(&asked.method);
             let Some(answer) = self.round.answers.get(&key).filter(|_| row.asks()) else { continue };
+            if let Some((one, other)) = jsonrpc::alike(answer.get().as_bytes()) {
+                return Err(rescue::similar_members("inputResponses", &one, &other));
+            }
             let answer = Outcome::Success(Bytes::copy_from_slice(answer.get().as_bytes()));
             let params = Bytes::copy_from_slice(asked.params.get().as_bytes());
             let mut question = self.question(view, &asked.method, params);
