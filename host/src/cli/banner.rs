@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::stack::FilterReport;
 use crate::config::locate::KeyPath;
-use crate::config::{Loaded, Server};
+use crate::config::{Loaded, Server, mask};
 
 /// Longest description of a server's command, in characters.
 const COMMAND_WIDTH: usize = 60;
@@ -30,7 +30,7 @@ pub fn banner(loaded: &Loaded, filters: &[FilterReport], entrance: Entrance<'_>)
             let rows: Vec<Vec<String>> = served
                 .map(|(name, server)| {
                     let reach = reach(loaded, name, server);
-                    let segment = server.url_segment.as_deref().unwrap_or(name);
+                    let segment = segment(name, server);
                     vec![format!("  http://{address}/{segment}/mcp"), format!("{name} ({reach})")]
                 })
                 .collect();
@@ -73,11 +73,20 @@ fn dialled(loaded: &Loaded) -> String {
             (Some(_), true) => "all servers".to_owned(),
             (Some(_), false) => entry.enabled(&loaded.config).join(", "),
         };
-        // Keys of services that know no better stand in queries.
-        let shown = url.split(['?', '#']).next().unwrap_or_default();
-        rows.push(vec![format!("  dials {shown}"), format!("{} ({servers})", entry.name)]);
+        rows.push(vec![format!("  dials {}", mask::url(&url)), format!("{} ({servers})", entry.name)]);
     }
     super::table::layout(&rows)
+}
+
+/// The first part of the path to a server. That of a command is the command, whose secrets are masked.
+fn segment(name: &str, server: &Server) -> String {
+    let Some(segment) = &server.url_segment else { return name.to_owned() };
+    let masked = mask::arguments(&server.args);
+    if masked == server.args {
+        segment.clone()
+    } else {
+        format!("{}%20{}", server.command.as_deref().unwrap_or(name).replace('/', "%2F"), mask::MASK)
+    }
 }
 
 fn described(loaded: &Loaded, name: &str) -> String {
@@ -91,18 +100,17 @@ pub fn reach(loaded: &Loaded, name: &str, server: &Server) -> String {
     let written = |key: &str| loaded.written(&path.key(key));
     if let Some(url) = &server.url {
         let shown = written("url").and_then(|w| w.as_str().map(str::to_owned)).unwrap_or_else(|| url.clone());
-        // Keys of services that know no better stand in queries.
-        return shown.split(['?', '#']).next().unwrap_or_default().to_owned();
+        return mask::url(&shown);
     }
-    let mut words = Vec::new();
     let command = server.command.as_deref().unwrap_or_default();
-    words.push(command.rsplit('/').next().unwrap_or(command).to_owned());
-    match written("args") {
+    let program = mask::word(command.rsplit('/').next().unwrap_or(command));
+    let args: Vec<String> = match written("args") {
         Some(args) => {
-            words.extend(args.as_array().into_iter().flatten().filter_map(|a| a.as_str().map(str::to_owned)))
+            args.as_array().into_iter().flatten().filter_map(|a| a.as_str().map(str::to_owned)).collect()
         }
-        None => words.extend(server.args.iter().cloned()),
-    }
+        None => server.args.clone(),
+    };
+    let words = [vec![program], mask::arguments(&args)].concat();
     let line: String = words.join(" ").chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     if line.chars().count() > COMMAND_WIDTH {
         format!("stdio: {}…", line.chars().take(COMMAND_WIDTH).collect::<String>())

@@ -6,8 +6,8 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use super::{ConfigFile, Output, print, report};
-use crate::config::locate::KeyPath;
-use crate::config::{Config, Loaded, json_schema, load};
+use crate::config::locate::{KeyPath, Step};
+use crate::config::{Loaded, json_schema, load, mask};
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
@@ -47,7 +47,9 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
 
 fn show(loaded: &Loaded, output: Output) -> anyhow::Result<String> {
     let mut rows = Vec::new();
-    let config = serde_json::to_value(visible(loaded.config.clone()))?;
+    let mut config = loaded.config.clone();
+    config.listen = Some(config.listen_address());
+    let config = serde_json::to_value(config)?;
     walk(loaded, &config, &KeyPath::default(), &mut rows);
     if output == Output::Text {
         let table: Vec<Vec<String>> = rows
@@ -63,23 +65,52 @@ fn show(loaded: &Loaded, output: Output) -> anyhow::Result<String> {
     Ok(format!("{:#}\n", Value::Array(values)))
 }
 
-/// What may be shown: values that usually hold credentials are masked, whatever they hold.
-fn visible(mut config: Config) -> Config {
-    config.listen = Some(config.listen_address());
-    for server in config.servers.values_mut() {
-        for value in server.env.values_mut().chain(server.headers.values_mut()) {
-            "***".clone_into(value);
+/// A value as it may be shown: where credentials usually stand, whatever stands there is masked.
+fn masked(path: &KeyPath, value: Value) -> Value {
+    let keys: Vec<&str> = path
+        .0
+        .iter()
+        .map(|step| match step {
+            Step::Key(key) => key.as_str(),
+            Step::Index(_) => "#",
+        })
+        .collect();
+    match keys.as_slice() {
+        ["servers", _, "env" | "headers", ..] | ["dial_out", "#", "headers", ..] => {
+            texts(value, &mask::value)
         }
+        ["servers", _, "url"] | ["dial_out", "#", "url"] => texts(value, &mask::url_with_mark),
+        ["servers", _, "args"] | ["command_urls", "allow", "#"] => arguments(value),
+        ["servers", _, "command" | "description"] | ["command_urls", "allow"] => texts(value, &mask::word),
+        ["filters", "#", "config", inner @ ..] | ["dial_out", "#", "principal", "claims", inner @ ..] => {
+            let secret = inner.iter().any(|key| mask::names_a_secret(key));
+            match inner.last() {
+                _ if secret => mask::MASK.into(),
+                // What identifies a key without being one.
+                Some(&"sha256") => value,
+                _ => texts(value, &mask::word),
+            }
+        }
+        _ => value,
     }
-    for endpoint in &mut config.dial_out {
-        for value in endpoint.headers.values_mut() {
-            "***".clone_into(value);
-        }
-        if let Some((place, _)) = endpoint.url.split_once('?') {
-            endpoint.url = format!("{place}?***");
-        }
+}
+
+fn texts(value: Value, show: &dyn Fn(&str) -> String) -> Value {
+    match value {
+        Value::String(text) => show(&text).into(),
+        Value::Array(items) => items.into_iter().map(|item| texts(item, show)).collect(),
+        other => other,
     }
-    config
+}
+
+fn arguments(value: Value) -> Value {
+    match value {
+        Value::Array(items) => {
+            let words: Vec<&str> = items.iter().filter_map(Value::as_str).collect();
+            mask::arguments(&words).into()
+        }
+        other => texts(other, &mask::word),
+    }
 }
 
 fn walk(loaded: &Loaded, value: &Value, path: &KeyPath, rows: &mut Vec<(KeyPath, Value, String)>) {
@@ -101,7 +132,7 @@ fn walk(loaded: &Loaded, value: &Value, path: &KeyPath, rows: &mut Vec<(KeyPath,
                 Some(at) => format!("{}:{}", loaded.path.display(), at.line),
                 None => "default".to_owned(),
             };
-            let value = loaded.written(path).unwrap_or_else(|| value.clone());
+            let value = masked(path, loaded.written(path).unwrap_or_else(|| value.clone()));
             let empty = value.as_array().is_some_and(Vec::is_empty)
                 || value.as_object().is_some_and(|m| m.is_empty());
             if !(empty && origin == "default") {

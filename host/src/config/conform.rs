@@ -5,9 +5,9 @@
 
 use serde_json::{Map, Value as Schema};
 
-use super::Period;
 use super::locate::{Entry, KeyPath, Node, Step, Value};
 use super::problem::{Problem, nearest, quoted};
+use super::{Period, mask};
 
 /// Checks the tree and returns every problem. Keys without a value are removed (they mean "not
 /// given"), and what a variable gave for a number or a truth value becomes one.
@@ -84,7 +84,7 @@ impl<'a> Check<'a> {
                 if object.get("format").is_some_and(|format| format == Period::FORMAT)
                     && Period::parse(text).is_none() =>
             {
-                let shown = node.written.as_deref().unwrap_or(text);
+                let shown = mask::word(node.written.as_deref().unwrap_or(text));
                 self.problems.push(
                     Problem::at(node.at, format!("`{path}`: `{shown}` is not a time"))
                         .help("a number with its unit, such as `500ms`, `1s` or `10m`; a day at most"),
@@ -115,7 +115,7 @@ impl<'a> Check<'a> {
     fn unknown(&mut self, entry: &Entry, known: &Map<String, Schema>, path: &KeyPath) {
         let names = known.keys().map(String::as_str);
         let place = if path.0.is_empty() { String::new() } else { format!(" in `{path}`") };
-        let mut message = format!("unknown key `{}`{place}", entry.key);
+        let mut message = format!("unknown key `{}`{place}", mask::word(&entry.key));
         match nearest(&entry.key, names.clone()) {
             Some(name) => message.push_str(&format!("; did you mean `{name}`?")),
             None => {
@@ -136,7 +136,7 @@ impl<'a> Check<'a> {
         match &node.value {
             Value::Text(text) if choices.contains(&text.as_str()) => {}
             Value::Text(text) => {
-                let shown = node.written.as_deref().unwrap_or(text);
+                let shown = mask::word(node.written.as_deref().unwrap_or(text));
                 let mut message = format!("`{path}`: `{shown}` is not allowed");
                 if let Some(choice) = nearest(text, choices.iter().copied()) {
                     message.push_str(&format!("; did you mean `{choice}`?"));

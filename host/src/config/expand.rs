@@ -7,7 +7,7 @@
 use std::path::Path;
 
 use super::locate::{KeyPath, Node, Step, Value};
-use super::problem::Problem;
+use super::{mask, problem::Problem};
 
 /// Largest file that `${file:}` reads: 64 KiB.
 pub const MAX_FILE_BYTES: u64 = 64 << 10;
@@ -140,8 +140,11 @@ impl Walk<'_> {
                 .help("a default is taken as it stands; nesting is not supported"));
         }
         if !is_name(name) {
-            return Err(Problem::general(format!("`{path}`: `${{{inside}}}` names no variable"))
-                .help("allowed are `${NAME}`, `${NAME:-default}` and `${file:path}`; write `$$` for a `$`"));
+            return Err(Problem::general(format!(
+                "`{path}`: `${{{}}}` names no variable",
+                mask::word(inside)
+            ))
+            .help("allowed are `${NAME}`, `${NAME:-default}` and `${file:path}`; write `$$` for a `$`"));
         }
         match (self.variables.get(name), default) {
             (Ok(Some(value)), Some(default)) if value.is_empty() => Ok(default.to_owned()),

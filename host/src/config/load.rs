@@ -9,7 +9,7 @@ use super::expand::{ProcessEnvironment, Variables, expand, plain};
 use super::locate::{Format, KeyPath, Node, Value, parse};
 use super::problem::{At, ConfigError, Problem, quoted};
 use super::validate::validate;
-use super::{Config, json_schema};
+use super::{Config, json_schema, mask};
 
 /// Largest configuration file: 4 MiB.
 pub const MAX_BYTES: u64 = 4 << 20;
@@ -259,7 +259,7 @@ fn check_listen(tree: &Node) -> Option<Problem> {
     if text.parse::<std::net::SocketAddr>().is_ok() {
         return None;
     }
-    let shown = node.written.as_deref().unwrap_or(text);
+    let shown = mask::word(node.written.as_deref().unwrap_or(text));
     Some(
         Problem::at(node.at, format!("`listen`: `{shown}` is not an address with a port"))
             .help("write it like `127.0.0.1:8080`, `0.0.0.0:8080` or `[::1]:8080`"),

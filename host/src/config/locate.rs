@@ -165,7 +165,8 @@ impl fmt::Display for KeyPath {
                     if !key.is_empty() && key.chars().all(plain) {
                         f.write_str(key)?;
                     } else {
-                        write!(f, "\"{key}\"")?;
+                        // A value in the place of a key, such as `TOKEN=abc`.
+                        write!(f, "\"{}\"", super::mask::word(key))?;
                     }
                 }
             }

@@ -5,13 +5,11 @@ use std::collections::BTreeMap;
 use http::Uri;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::config::mask;
+
 /// Checks a URL of one of these schemes; its second form is the one that may be shown.
 pub(super) fn parse(url: &str, schemes: &[&str; 2]) -> Result<(Uri, String), String> {
-    let base = url.split(['?', '#']).next().unwrap_or_default();
-    let shown = match (base.split_once("://"), base.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://{rest}"),
-        _ => base.to_owned(),
-    };
+    let shown = mask::url(url);
     let bad = |what: &str| Err(format!("its `url` ({shown}) {what}"));
     let without_fragment = url.split('#').next().unwrap_or_default();
     let scheme = url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
@@ -35,7 +33,7 @@ pub(super) fn headers(configured: &BTreeMap<String, String>) -> Result<HeaderMap
     for (name, value) in configured {
         let parsed = HeaderName::try_from(name).ok().zip(HeaderValue::try_from(value).ok());
         let Some((name, mut value)) = parsed else {
-            return Err(format!("its `headers` has an entry that cannot be sent: {name:?}"));
+            return Err(format!("its `headers` has an entry that cannot be sent: `{}`", mask::word(name)));
         };
         // Nobody can tell which of them are credentials.
         value.set_sensitive(true);

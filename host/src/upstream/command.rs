@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::config::Server;
+use crate::config::{Server, mask};
 
 /// What a child inherits of Lockgate's own environment. Nothing else: not the loader's and the
 /// interpreters' variables, and no secret that Lockgate was started with.
@@ -41,7 +41,10 @@ impl Command {
             BASE.iter().filter_map(|key| Some(((*key).into(), own(key)?))).collect();
         for (key, value) in &server.env {
             if key.is_empty() || key.contains(['=', '\0']) || value.contains('\0') {
-                return Err(format!("its `env` has an entry that is no environment variable: {key:?}"));
+                return Err(format!(
+                    "its `env` has an entry that is no environment variable: `{}`",
+                    mask::variable(key)
+                ));
             }
             env.insert(key.into(), value.into());
         }
@@ -52,13 +55,14 @@ impl Command {
 }
 
 fn find(name: &str, path: Option<&OsStr>, cwd: Option<&Path>) -> Result<PathBuf, String> {
+    let shown = mask::word(name);
     if name.contains('/') {
         // Relative to where it will run, as a shell in that directory would have it.
         let file = cwd.map_or_else(|| PathBuf::from(name), |cwd| cwd.join(name));
         let file = std::path::absolute(&file).unwrap_or(file);
         return match runnable(&file) {
             Ok(()) => Ok(file),
-            Err(why) => Err(format!("command `{name}` {why} ({})", file.display())),
+            Err(why) => Err(format!("command `{shown}` {why} ({})", file.display())),
         };
     }
     let path = path.unwrap_or_default();
@@ -72,11 +76,11 @@ fn find(name: &str, path: Option<&OsStr>, cwd: Option<&Path>) -> Result<PathBuf,
         }
     }
     if let Some(file) = not_runnable {
-        return Err(format!("command `{name}` {NOT_EXECUTABLE} ({})", file.display()));
+        return Err(format!("command `{shown}` {NOT_EXECUTABLE} ({})", file.display()));
     }
     let searched = if path.is_empty() { "empty".to_owned() } else { path.to_string_lossy().into_owned() };
     Err(format!(
-        "command `{name}` was not found; PATH searched: {searched}. Install it, or give its full path as `command`, \
+        "command `{shown}` was not found; PATH searched: {searched}. Install it, or give its full path as `command`, \
          or set PATH in the server's `env`"
     ))
 }

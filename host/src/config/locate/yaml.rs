@@ -27,7 +27,8 @@ pub(super) fn parse(text: &str) -> Result<Node, Vec<Problem>> {
             let twice = text.strip_prefix("duplicate mapping key: ");
             let problem = match twice.and_then(|rest| rest.strip_suffix(" not allowed here")) {
                 Some(key) => {
-                    Problem::general(format!("the key `{key}` is given twice")).help("keep one of them")
+                    Problem::general(format!("the key `{}` is given twice", crate::config::mask::word(&key)))
+                        .help("keep one of them")
                 }
                 None => Problem::general(format!("not valid YAML: {text}"))
                     .help("check the indentation, and quotes around texts with `: `, `#`, `{` or `*`"),

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::{Check, among};
 use crate::config::DialOut;
 use crate::config::locate::KeyPath;
+use crate::config::mask;
 
 pub(super) fn check(check: &mut Check<'_>) {
     let config = check.config;
@@ -80,7 +81,7 @@ fn headers(check: &mut Check<'_>, path: &KeyPath, shown: &str, entry: &DialOut) 
         if http::HeaderName::try_from(name.as_str()).is_err() {
             check.error(
                 &at,
-                format!("{shown}: `{name}` is not a header name"),
+                format!("{shown}: `{}` is not a header name", mask::word(name)),
                 "letters, digits and `-` only",
             );
         } else if http::HeaderValue::try_from(value.as_str()).is_err() {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Check, is_plain};
 use crate::config::locate::KeyPath;
 use crate::config::problem::quoted;
-use crate::config::{Proxy, Server, Transport};
+use crate::config::{Proxy, Server, Transport, mask};
 
 /// Words that are paths of Lockgate's own and so cannot name a server.
 pub const RESERVED: [&str; 9] =
@@ -104,7 +104,7 @@ impl Check<'_> {
         for variable in server.env.keys().filter(|v| v.is_empty() || v.contains(['=', '\0'])) {
             self.error(
                 &path.key("env"),
-                format!("{quoted_name}: `{variable}` cannot be the name of a variable"),
+                format!("{quoted_name}: `{}` cannot be the name of a variable", mask::word(variable)),
                 "a name is not empty and has no `=`",
             );
         }
@@ -170,7 +170,7 @@ impl Check<'_> {
             if http::HeaderName::try_from(header.as_str()).is_err() {
                 self.error(
                     &at,
-                    format!("{quoted_name}: `{header}` is not a header name"),
+                    format!("{quoted_name}: `{}` is not a header name", mask::word(header)),
                     "letters, digits and `-` only",
                 );
             } else if http::HeaderValue::try_from(value.as_str()).is_err() {
