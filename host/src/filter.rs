@@ -473,3 +473,18 @@ pub enum FailureKind {
     /// The host could not run it.
     Host,
 }
+
+impl std::fmt::Display for FailureKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            FailureKind::Returned => "error-returned",
+            FailureKind::Trap => "crashed",
+            FailureKind::Cpu => "cpu-limit",
+            FailureKind::Wall => "time-limit",
+            FailureKind::Memory => "memory-limit",
+            FailureKind::Limit => "limit",
+            FailureKind::BadOutput => "bad-output",
+            FailureKind::Host => "not-run",
+        })
+    }
+}

@@ -210,7 +210,12 @@ fn help_fits_a_screen_and_needs_nothing() {
         let output = lockgate().args(&arguments).env_clear().current_dir(empty().path()).output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{arguments:?}");
         let help = stdout(&output);
-        assert!(help.lines().count() <= 45, "{arguments:?} has {} lines", help.lines().count());
+        assert!(help.contains("Example"), "{arguments:?} has no example");
+        assert!(help.contains("Exit codes: 0 done, 1 failed, 2 wrong usage, 130"), "{arguments:?}: {help}");
+        // `lockgate help serve` says the same as `lockgate serve --help`.
+        let words: Vec<&str> = [&["help"][..], &arguments[..arguments.len() - 1]].concat();
+        assert_eq!(stdout(&lockgate().args(&words).output().unwrap()), help, "{words:?}");
+        assert!(help.lines().count() <= 48, "{arguments:?} has {} lines", help.lines().count());
         assert!(!help.contains('\u{1b}'), "{arguments:?} has escape codes");
     }
 }

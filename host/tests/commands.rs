@@ -8,6 +8,10 @@ mod support;
 mod command_urls;
 #[path = "commands/connect.rs"]
 mod connect;
+#[path = "commands/flags.rs"]
+mod flags;
+#[path = "commands/secrets.rs"]
+mod secrets;
 #[path = "commands/wrap.rs"]
 mod wrap;
 

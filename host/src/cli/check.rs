@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::probe::{Found, probe};
 use super::stack::{FilterReport, Stack};
-use super::{ConfigFile, EXIT_CODES, Output, print};
+use super::{ConfigFile, Output, print};
 use crate::config::validate::check_exposure;
 use crate::config::{ConfigError, Loaded, load};
 use crate::filter::Hooks;
@@ -20,11 +20,10 @@ mod advice;
 
 /// `lockgate check`
 #[derive(Debug, Args)]
-#[command(after_help = format!("\
+#[command(after_help = "\
 Examples:
   lockgate check
-  lockgate check --config lockgate.yaml --output json --timeout 10s
-{EXIT_CODES}"))]
+  lockgate check --config lockgate.yaml --output json --timeout 10s")]
 pub struct Arguments {
     #[command(flatten)]
     file: ConfigFile,

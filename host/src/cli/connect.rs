@@ -8,21 +8,20 @@ use url::{Host, Url};
 
 use super::logging::{self, Format};
 use super::service::{Door, Service, parse_address};
-use super::{EXIT_CODES, report, single};
+use super::{report, single};
 use crate::config::expand::{ProcessEnvironment, expand_text};
 use crate::config::problem::{nearest, quoted};
 use crate::config::{Config, Isolation, Loaded, Proxy, Server, Transport};
 
 /// `lockgate connect`
 #[derive(Debug, Args)]
-#[command(after_help = format!("\
+#[command(after_help = "\
 Examples:
   lockgate connect https://mcp.example.com/mcp
-  lockgate connect https://mcp.example.com/mcp --header 'Authorization: Bearer ${{TOKEN}}'
+  lockgate connect https://mcp.example.com/mcp --header 'Authorization: Bearer ${TOKEN}'
   lockgate connect https://mcp.example.com/mcp --listen :8080
 
-In a client's configuration: \"command\": \"lockgate\", \"args\": [\"connect\", \"URL\"]
-{EXIT_CODES}"))]
+In a client's configuration: \"command\": \"lockgate\", \"args\": [\"connect\", \"URL\"]")]
 pub struct Arguments {
     /// Where the server is
     #[arg(value_name = "URL", value_parser = parse_url)]
@@ -57,12 +56,17 @@ pub fn run(arguments: Arguments, logging: &logging::Options) -> anyhow::Result<E
         ));
         return Ok(ExitCode::from(2));
     }
+    if let Some(wrong) = contradiction(&url, transport, enable_proxy) {
+        report::usage(wrong);
+        return Ok(ExitCode::from(2));
+    }
     let name = single::name_of(url.host_str().unwrap_or_default());
     let server = Server {
         url: Some(url.into()),
         headers: header.into_iter().collect(),
         transport,
         proxy: if enable_proxy { Proxy::Environment } else { Proxy::None },
+        in_flags: true,
         isolation: if listen.is_some() { Isolation::Shared } else { Isolation::Session },
         ..Server::default()
     };
@@ -70,7 +74,27 @@ pub fn run(arguments: Arguments, logging: &logging::Options) -> anyhow::Result<E
     common.apply(&mut config);
     let loaded = Loaded::from_config(config, single::ORIGIN)?;
     let door = if listen.is_some() { Door::Bare(name) } else { Door::Stdio(name) };
-    Service { loaded, door, built_in: common.filters(), json: logging.log_format == Format::Json }.run()
+    let built_in = common.filters(listen.is_none());
+    let json = logging.log_format == Format::Json;
+    Service { loaded, door, built_in, json, ignored: common.ignored() }.run()
+}
+
+/// Flags that do not go together.
+fn contradiction(url: &Url, transport: Transport, enable_proxy: bool) -> Option<&'static str> {
+    let socket = matches!(url.scheme(), "ws" | "wss");
+    match transport {
+        _ if socket && enable_proxy => {
+            Some("a WebSocket is not reached through a proxy\n  remove `--enable-proxy`")
+        }
+        Transport::Websocket if !socket => {
+            Some("`--transport websocket` needs a URL with ws:// or wss://\n  remove `--transport`")
+        }
+        Transport::Auto | Transport::Websocket => None,
+        _ if socket => {
+            Some("a URL with ws:// or wss:// is reached over a WebSocket only\n  remove `--transport`")
+        }
+        _ => None,
+    }
 }
 
 fn parse_url(text: &str) -> Result<Url, String> {
@@ -78,6 +102,9 @@ fn parse_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|reason| format!("it is malformed ({reason}); {EXAMPLE}"))?;
     if !["http", "https", "ws", "wss"].contains(&url.scheme()) {
         return Err(format!("`{}` is not spoken; {EXAMPLE}", url.scheme()));
+    }
+    if url.fragment().is_some() {
+        return Err("it has a fragment (`#…`), which is never sent; remove that".to_owned());
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err("it holds credentials, and URLs are written to logs; send them with --header".to_owned());
@@ -96,10 +123,18 @@ fn is_loopback(url: &Url) -> bool {
 
 /// `KEY:VALUE` with variables replaced. What they stand for is never shown.
 fn parse_header(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once(':').ok_or("write it like `Authorization: Bearer ${TOKEN}`")?;
-    let name = name.trim();
-    http::HeaderName::try_from(name).map_err(|_| format!("`{name}` is not the name of a header"))?;
-    let value = expand_text(value.trim(), name, &ProcessEnvironment)
+    const EXAMPLE: &str = "write it like `Authorization: Bearer ${TOKEN}`, in quotes";
+    let Some((name, value)) = text.split_once(':') else {
+        return Err(format!("there is no `:` between a name and a value; {EXAMPLE}"));
+    };
+    let (name, value) = (name.trim(), value.trim());
+    // What stands there may be the credential itself.
+    http::HeaderName::try_from(name)
+        .map_err(|_| format!("what stands before the `:` is not the name of a header; {EXAMPLE}"))?;
+    if value.is_empty() {
+        return Err(format!("`{name}` has no value; {EXAMPLE}"));
+    }
+    let value = expand_text(value, name, &ProcessEnvironment)
         .map_err(|problem| [vec![problem.message], problem.help].concat().join("; "))?;
     http::HeaderValue::try_from(&value)
         .map_err(|_| format!("the value of `{name}` cannot be sent: it is not one line of text"))?;
@@ -168,8 +203,9 @@ mod tests {
         assert_eq!(parse_header("X-A:<${PATH}>"), Ok(("X-A".into(), format!("<{path}>"))));
         for (bad, part) in [
             ("Authorization", "write it like"),
-            ("no name: x", "`no name`"),
-            (": x", "``"),
+            ("no name: x", "is not the name of a header"),
+            (": x", "is not the name of a header"),
+            ("X-A:", "has no value"),
             ("X-A: ${LOCKGATE_TEST_UNSET}", "`LOCKGATE_TEST_UNSET` is not set"),
             ("X-A: a\nb", "one line"),
         ] {

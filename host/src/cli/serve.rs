@@ -5,22 +5,21 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::ConfigFile;
 use super::logging::{self, Format};
 use super::service::{Door, Service, parse_address};
-use super::{ConfigFile, EXIT_CODES};
 use crate::config::load;
 
 /// `lockgate serve`
 #[derive(Debug, Args)]
-#[command(after_help = format!("\
+#[command(after_help = "\
 Examples:
   lockgate serve --config lockgate.yaml
   lockgate serve --listen 127.0.0.1:9000
   lockgate serve --stdio notes           for a client that starts Lockgate itself
 
 SIGTERM and Ctrl-C let calls in flight finish (limits.drain_seconds); a second one ends at once.
-SIGHUP reads the configuration and the plugins again.
-{EXIT_CODES}"))]
+SIGHUP reads the configuration and the plugins again.")]
 pub struct Arguments {
     #[command(flatten)]
     file: ConfigFile,
@@ -45,5 +44,6 @@ pub fn run(arguments: Arguments, logging: &logging::Options) -> anyhow::Result<E
         }
         None => Door::Http,
     };
-    Service { loaded, door, built_in: Vec::new(), json: logging.log_format == Format::Json }.run()
+    let json = logging.log_format == Format::Json;
+    Service { loaded, door, built_in: Vec::new(), json, ignored: Vec::new() }.run()
 }

@@ -30,6 +30,8 @@ pub struct Service {
     pub built_in: Vec<Arc<Placed>>,
     /// Whether programs read what is said.
     pub json: bool,
+    /// Globs of tools that flags hide.
+    pub ignored: Vec<String>,
 }
 
 /// Where clients come in.
@@ -74,7 +76,7 @@ impl Service {
     }
 
     async fn serve(self) -> anyhow::Result<End> {
-        let Service { loaded, door, built_in, json } = self;
+        let Service { loaded, door, built_in, json, ignored } = self;
         let loaded = Arc::new(loaded);
         // Only listed filters may authenticate: without any, nothing needs to be compiled to know.
         if loaded.config.filters.is_empty() {
@@ -92,7 +94,7 @@ impl Service {
             super::refuse_problems(&stack)?;
             check_open(&loaded, &door, stack.authenticates())?;
             match &door {
-                Door::Bare(server) => preflight::insist(&loaded, &stack, server).await?,
+                Door::Bare(server) => preflight::insist(&loaded, &stack, server, &ignored).await?,
                 Door::Http | Door::Stdio(_) => preflight::check(&loaded, &stack).await?,
             }
             anyhow::Ok(stack)

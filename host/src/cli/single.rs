@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use crate::config::validate::RESERVED;
-use crate::config::{Config, Isolation};
+use crate::config::host::{wrong_host, wrong_origin};
+use crate::config::problem::nearest;
+use crate::config::validate::{GLOB_HELP, RESERVED};
+use crate::config::{Config, Isolation, Limits, mask};
+use crate::filter::glob;
 use crate::filter::ignore::ignore_tools;
 use crate::filter::placed::Placed;
 
@@ -21,7 +24,7 @@ const NAME_CHARS: usize = 64;
 #[derive(Clone, Debug, Args)]
 pub struct Common {
     /// Hide the tools that a glob covers: from lists and from calls. Repeatable
-    #[arg(long, value_name = "GLOB")]
+    #[arg(long, value_name = "GLOB", value_parser = parse_glob)]
     ignore_tool: Vec<String>,
     /// Longest wait for the server to start, and for one answer: 500ms, 30s, 2m
     #[arg(long, value_name = "TIME", value_parser = super::parse_duration, default_value = "60s")]
@@ -29,6 +32,18 @@ pub struct Common {
     /// Serve whoever can reach an address beyond this machine
     #[arg(long)]
     allow_unauthenticated: bool,
+    /// Accept this `Host` too: a name under which clients reach Lockgate. Repeatable
+    #[arg(long, value_name = "HOST[:PORT]", value_parser = parse_host)]
+    allowed_host: Vec<String>,
+    /// Accept this `Origin` too: of web pages that may call. Repeatable
+    #[arg(long, value_name = "ORIGIN", value_parser = parse_origin)]
+    allowed_origin: Vec<String>,
+    /// Let web pages of this machine, such as MCP Inspector, read the answers
+    #[arg(long)]
+    allow_loopback_origins: bool,
+    /// Set a bound that errors name as `limits.KEY`. Repeatable
+    #[arg(long, value_name = "KEY=NUMBER", value_parser = parse_limit)]
+    limit: Vec<(String, u64)>,
 }
 
 impl Common {
@@ -41,14 +56,30 @@ impl Common {
         config.limits.call_seconds = seconds;
         config.limits.call_max_seconds = config.limits.call_max_seconds.max(seconds);
         config.http.allow_unauthenticated = self.allow_unauthenticated;
+        config.http.allowed_hosts.clone_from(&self.allowed_host);
+        config.http.allowed_origins.clone_from(&self.allowed_origin);
+        config.http.allow_loopback_origins = self.allow_loopback_origins;
+        config.http.in_flags = true;
+        for (key, number) in &self.limit {
+            // Checked when it was read.
+            if let Ok(limits) = with_limit(&config.limits, key, *number) {
+                config.limits = limits;
+            }
+        }
     }
 
-    /// The filters they ask for.
-    pub fn filters(&self) -> Vec<Arc<Placed>> {
+    /// The filters they ask for. `warn`: whether the filter itself says what hides nothing, as nobody else
+    /// has seen the server's tools.
+    pub fn filters(&self, warn: bool) -> Vec<Arc<Placed>> {
         match self.ignore_tool.as_slice() {
             [] => Vec::new(),
-            globs => vec![ignore_tools(globs.to_vec())],
+            globs => vec![ignore_tools(globs.to_vec(), warn)],
         }
+    }
+
+    /// The globs of tools that are hidden.
+    pub fn ignored(&self) -> Vec<String> {
+        self.ignore_tool.clone()
     }
 }
 
@@ -78,6 +109,10 @@ impl From<Sharing> for Isolation {
 pub fn parse_variable(text: &str) -> Result<(String, String), String> {
     let (key, value) = match text.split_once('=') {
         Some((key, value)) => (key, value.to_owned()),
+        // What stands there may be the value.
+        None if !mask::is_variable(text) => {
+            return Err("it is no name of a variable; write `KEY=VALUE`".to_owned());
+        }
         None => {
             let own = std::env::var(text);
             let own =
@@ -89,6 +124,48 @@ pub fn parse_variable(text: &str) -> Result<(String, String), String> {
         return Err("a variable has a name: write `KEY=VALUE`".to_owned());
     }
     Ok((key.to_owned(), value))
+}
+
+/// A glob that can cover the name of a tool.
+fn parse_glob(text: &str) -> Result<String, String> {
+    if text.is_empty() || glob::literal(text) {
+        return Err(format!("no tool is called like that: {GLOB_HELP}"));
+    }
+    Ok(text.to_owned())
+}
+
+fn parse_host(text: &str) -> Result<String, String> {
+    wrong_host(text).map_or_else(|| Ok(text.to_owned()), |help| Err(help.to_owned()))
+}
+
+fn parse_origin(text: &str) -> Result<String, String> {
+    wrong_origin(text).map_or_else(|| Ok(text.to_owned()), |help| Err(help.to_owned()))
+}
+
+/// `KEY=NUMBER`, with or without the `limits.` that errors and files have before it.
+fn parse_limit(text: &str) -> Result<(String, u64), String> {
+    let Some((key, number)) = text.split_once('=') else {
+        return Err("write it like `sessions=100`".to_owned());
+    };
+    let key = key.strip_prefix("limits.").unwrap_or(key);
+    let number = number.parse().map_err(|_| format!("`{key}` is a whole number; the name says its unit"))?;
+    with_limit(&Limits::default(), key, number)?;
+    Ok((key.to_owned(), number))
+}
+
+/// The bounds with another value for one of them.
+fn with_limit(limits: &Limits, key: &str, number: u64) -> Result<Limits, String> {
+    let mut all = serde_json::to_value(limits).map_err(|e| e.to_string())?;
+    let known: Vec<String> = all.as_object().into_iter().flat_map(|all| all.keys().cloned()).collect();
+    let Some(value) = all.get_mut(key) else {
+        let near = nearest(key, known.iter().map(String::as_str));
+        let tip = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+        return Err(format!(
+            "there is no bound of that name{tip} docs/configuration.md lists them under `limits`"
+        ));
+    };
+    *value = number.into();
+    serde_json::from_value(all).map_err(|_| format!("{number} is more than `{key}` can be"))
 }
 
 /// A folder that is there.
@@ -141,6 +218,22 @@ mod tests {
             assert_eq!(name_of_program(command), name, "{command}");
         }
         assert_eq!(name_of(&"x".repeat(100)).len(), 64);
+    }
+
+    #[test]
+    fn bounds_are_set_by_the_names_that_errors_have_for_them() {
+        assert_eq!(parse_limit("sessions=7"), Ok(("sessions".into(), 7)));
+        assert_eq!(parse_limit("limits.sessions=7"), Ok(("sessions".into(), 7)));
+        assert_eq!(with_limit(&Limits::default(), "sessions", 7).unwrap().sessions, 7);
+        for (bad, part) in [
+            ("sessions", "write it like"),
+            ("sesions=7", "did you mean `sessions`?"),
+            ("sessions=many", "a whole number"),
+            ("sessions=-1", "a whole number"),
+            ("message_depth=70000", "more than `message_depth` can be"),
+        ] {
+            assert!(parse_limit(bad).unwrap_err().contains(part), "{bad}");
+        }
     }
 
     #[test]

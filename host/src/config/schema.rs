@@ -322,4 +322,7 @@ pub struct Http {
     pub allow_loopback_origins: bool,
     /// Serve without any `authenticate` filter on an address that is not loopback. Off unless told.
     pub allow_unauthenticated: bool,
+    /// Whether flags say all this (`wrap`, `connect`), so that errors name flags and no keys.
+    #[serde(skip)]
+    pub in_flags: bool,
 }

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use globset::Glob;
-
+use super::host::{wrong_host, wrong_origin};
 use super::locate::{KeyPath, Node};
 use super::problem::{Problem, nearest, quoted};
-use super::{Config, FilterEntry, KEY_BYTES};
+use super::{Config, FilterEntry, KEY_BYTES, mask};
+use crate::filter::glob;
 
 mod dial_out;
 mod limits;
@@ -14,39 +14,9 @@ mod servers;
 
 pub use servers::RESERVED;
 
-/// The methods a filter can be matched on. An unknown one is warned of, not refused: servers may
-/// have methods of their own.
-const METHODS: [&str; 29] = [
-    "initialize",
-    "ping",
-    "tools/list",
-    "tools/call",
-    "prompts/list",
-    "prompts/get",
-    "resources/list",
-    "resources/templates/list",
-    "resources/read",
-    "resources/subscribe",
-    "resources/unsubscribe",
-    "completion/complete",
-    "logging/setLevel",
-    "tasks/get",
-    "tasks/list",
-    "tasks/result",
-    "tasks/cancel",
-    "sampling/createMessage",
-    "elicitation/create",
-    "roots/list",
-    "notifications/initialized",
-    "notifications/cancelled",
-    "notifications/progress",
-    "notifications/message",
-    "notifications/roots/list_changed",
-    "notifications/tools/list_changed",
-    "notifications/prompts/list_changed",
-    "notifications/resources/list_changed",
-    "notifications/resources/updated",
-];
+/// How a glob is written.
+pub const GLOB_HELP: &str =
+    "`*` stands for any text, `?` for one character, and every other character for itself";
 
 /// Most keys: a rotation needs two, and whatever a client makes up is tried with all of them.
 const MAX_KEYS: usize = 8;
@@ -239,11 +209,14 @@ impl Check<'_> {
             config.servers.keys().map(String::as_str),
             "server",
         );
-        self.globs(&matches.key("methods"), &filter.matches.methods, METHODS, "MCP method");
+        // An unknown one is warned of, not refused: servers may have methods of their own.
+        let methods = crate::proxy::method_kinds();
+        let methods = methods.iter().map(|(method, _)| *method);
+        self.globs(&matches.key("methods"), &filter.matches.methods, methods, "MCP method");
         self.globs(&matches.key("names"), &filter.matches.names, [], "");
     }
 
-    /// Globs must be globs, and where the names are known, match one.
+    /// Globs that can match nothing: of these names, where they are known.
     fn globs<'a>(
         &mut self,
         path: &KeyPath,
@@ -254,24 +227,20 @@ impl Check<'_> {
         let known: Vec<&str> = known.into_iter().collect();
         for (i, text) in globs.iter().enumerate() {
             let here = path.index(i);
-            match Glob::new(text) {
-                Err(error) => self.error(
-                    &here,
-                    format!("`{here}`: `{text}` is not a glob: {}", error.kind()),
-                    "`*` stands for any text, `?` for one character",
-                ),
-                Ok(glob) => {
-                    let matcher = glob.compile_matcher();
-                    if !what.is_empty() && !known.iter().any(|name| matcher.is_match(name)) {
-                        let help = match nearest(text, known.iter().copied()) {
-                            Some(name) => format!(
-                                "did you mean `{name}`? As it stands, the filter sees nothing through it"
-                            ),
-                            None => "as it stands, the filter sees nothing through it".to_owned(),
-                        };
-                        self.warn(&here, format!("`{here}`: `{text}` matches no {what}"), help);
+            if text.is_empty() {
+                self.error(&here, format!("`{here}` is empty and matches nothing"), GLOB_HELP);
+            } else if !what.is_empty() && !known.iter().any(|name| glob::matches(text, name)) {
+                let help = match (nearest(text, known.iter().copied()), glob::literal(text)) {
+                    (_, true) => format!("{GLOB_HELP}; as it stands, the filter sees nothing through it"),
+                    (Some(name), _) => {
+                        format!("did you mean `{name}`? As it stands, the filter sees nothing through it")
                     }
-                }
+                    _ => "as it stands, the filter sees nothing through it".to_owned(),
+                };
+                self.warn(&here, format!("`{here}`: `{text}` matches no {what}"), help);
+            } else if what.is_empty() && glob::literal(text) {
+                let message = format!("`{here}`: `{text}` has characters that stand for themselves");
+                self.warn(&here, message, GLOB_HELP);
             }
         }
     }
@@ -280,28 +249,16 @@ impl Check<'_> {
         let config = self.config;
         let path = KeyPath::of(["http", "allowed_origins"]);
         for (i, origin) in config.http.allowed_origins.iter().enumerate() {
-            let good = origin == "null"
-                || url::Url::parse(origin).is_ok_and(|u| {
-                    u.has_host() && u.path() == "/" && !origin.ends_with('/') && u.query().is_none()
-                });
-            if !good {
+            if let Some(help) = wrong_origin(origin) {
                 let here = path.index(i);
-                self.error(
-                    &here,
-                    format!("`{here}`: `{origin}` is not an origin"),
-                    "an origin is a scheme and a host, with a port if it has one: `https://app.example.com`",
-                );
+                self.error(&here, format!("`{here}`: `{}` is not an origin", mask::word(origin)), help);
             }
         }
         let path = KeyPath::of(["http", "allowed_hosts"]);
         for (i, host) in config.http.allowed_hosts.iter().enumerate() {
-            if host.is_empty() || host.contains(['/', ' ', '@']) {
+            if let Some(help) = wrong_host(host) {
                 let here = path.index(i);
-                self.error(
-                    &here,
-                    format!("`{here}`: `{host}` is not a host"),
-                    "a host has no scheme and no path: `lockgate.example.com`",
-                );
+                self.error(&here, format!("`{here}`: `{}` is not a host", mask::word(host)), help);
             }
         }
     }

@@ -439,7 +439,7 @@ async fn ask<T>(
                 plugin = %placed.plugin,
                 version = placed.version.as_deref().unwrap_or("-"),
                 hook,
-                kind = ?failure.kind,
+                kind = %failure.kind,
                 "filter failed: {failure}; {}",
                 match (open, hook) {
                     (true, _) => "skipped (on_failure: open)",

@@ -35,6 +35,14 @@ pub fn matches(glob: &str, text: &str) -> bool {
     }
 }
 
+/// Whether somebody seems to expect more of the glob than it does: a set (`[a-z]`), a choice (`{a,b}`), a
+/// regular expression. Braces of URI templates (`{id}`) are themselves.
+pub fn literal(glob: &str) -> bool {
+    let choice = glob.split('{').skip(1).any(|rest| rest.split('}').next().is_some_and(|c| c.contains(',')));
+    let set = glob.contains('[') && !glob.contains("://[");
+    choice || set || glob.starts_with('^') || glob.ends_with('$') || glob.contains('|') || glob.contains('\\')
+}
+
 /// Whether any of the globs covers the text; an empty list covers everything.
 pub fn any(globs: &[String], text: &str) -> bool {
     globs.is_empty() || globs.iter().any(|glob| matches(glob, text))

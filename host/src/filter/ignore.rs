@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::BoxFuture;
 
@@ -10,6 +11,7 @@ use super::{
     CallView, Decision, DefinitionsEdit, DefinitionsView, Effects, ExchangeEffects, ExchangeView, Failure,
     FailureKind, Filter, Hooks, ItemKind, ItemsView, RequestHead, Visibility, glob,
 };
+use crate::config::problem::nearest;
 use crate::config::{FilterLimits, Match, Mode, OnFailure};
 
 /// Its name in logs and listings.
@@ -17,8 +19,9 @@ pub const NAME: &str = "ignore-tool";
 
 /// Hides every tool whose name one of the globs covers: from lists, and from calls, where it
 /// answers like a tool that does not exist.
-pub fn ignore_tools(globs: Vec<String>) -> Arc<Placed> {
-    let filter = IgnoreTools(globs);
+/// With `warn`, globs that cover none of the tools that are listed first are warned of.
+pub fn ignore_tools(globs: Vec<String>, warn: bool) -> Arc<Placed> {
+    let filter = IgnoreTools { globs, warned: AtomicBool::new(!warn) };
     Arc::new(Placed::new(PlacedParts {
         name: NAME.into(),
         plugin: NAME.into(),
@@ -36,11 +39,37 @@ pub fn ignore_tools(globs: Vec<String>) -> Arc<Placed> {
     }))
 }
 
-struct IgnoreTools(Vec<String>);
+/// What is said of a glob that covers no tool of the server.
+pub fn hides_nothing<'a>(glob: &str, tools: impl IntoIterator<Item = &'a str>) -> String {
+    let near = nearest(glob, tools);
+    let tip = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+    format!("`--ignore-tool {glob}` hides nothing: no tool of the server is called like that{tip}")
+}
+
+struct IgnoreTools {
+    globs: Vec<String>,
+    /// Whether nothing is to be said of globs that hide nothing, any more.
+    warned: AtomicBool,
+}
 
 impl IgnoreTools {
     fn hides(&self, name: &str) -> bool {
-        self.0.iter().any(|glob| glob::matches(glob, name))
+        self.globs.iter().any(|glob| glob::matches(glob, name))
+    }
+
+    fn warn(&self, view: &ItemsView) {
+        if view.kind != ItemKind::Tool
+            || &*view.method != "tools/list"
+            || self.warned.swap(true, Ordering::Relaxed)
+        {
+            return;
+        }
+        let covers = |glob: &str, item: &super::Item| {
+            glob::matches(glob, &item.name) || glob::matches(glob, &item.visible_name)
+        };
+        for glob in self.globs.iter().filter(|glob| !view.items.iter().any(|item| covers(glob, item))) {
+            tracing::warn!("{}", hides_nothing(glob, view.items.iter().map(|item| &*item.name)));
+        }
     }
 }
 
@@ -50,6 +79,7 @@ impl Filter for IgnoreTools {
     }
 
     fn access<'a>(&'a self, view: Arc<ItemsView>) -> BoxFuture<'a, Result<Vec<Visibility>, Failure>> {
+        self.warn(&view);
         // Both names: a filter may have given the tool another one, and either may be meant.
         let hidden = |item: &super::Item| {
             view.kind == ItemKind::Tool && (self.hides(&item.name) || self.hides(&item.visible_name))
@@ -97,7 +127,7 @@ mod tests {
     use super::*;
 
     async fn judged(globs: &[&str], kind: ItemKind, names: &[(&str, &str)]) -> Vec<bool> {
-        let placed = ignore_tools(globs.iter().map(|glob| (*glob).to_owned()).collect());
+        let placed = ignore_tools(globs.iter().map(|glob| (*glob).to_owned()).collect(), false);
         let client = ClientInfo {
             info: None,
             capabilities: Bytes::from_static(b"{}"),

@@ -66,6 +66,10 @@ pub fn cause(error: &(dyn Error + 'static)) -> String {
         {
             return io.kind().to_string();
         }
+        // The library's words for an answer that is no TLS name its own types.
+        if let Some(rustls::Error::InvalidMessage(_)) = error.downcast_ref::<rustls::Error>() {
+            return "what answers there speaks no TLS".to_owned();
+        }
         deepest = error;
         current = error.source();
     }

@@ -27,6 +27,7 @@ use crate::net::cause;
 use crate::protocol::{headers as names, versions};
 pub(super) use client::{HttpClient, client};
 use client::{Incomplete, Tracked, empty, excerpt, whole};
+pub(super) use error::credentials;
 pub(super) use http_sse::HttpSse;
 
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
@@ -67,6 +68,8 @@ struct Inner {
     target: Target,
     /// Without its query, which may hold a key.
     shown: String,
+    /// Whether errors name flags instead of keys.
+    in_flags: bool,
     /// What should be there, in words.
     kind: &'static str,
     configured: HeaderMap,
@@ -222,6 +225,7 @@ impl Inner {
             server: Arc::clone(server),
             target: Target { url: uri.to_string().into(), uri },
             shown,
+            in_flags: config.in_flags,
             kind,
             configured: address::headers(&config.headers).map_err(unusable)?,
             client,

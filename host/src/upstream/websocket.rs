@@ -65,7 +65,7 @@ pub(super) async fn connect(
     put_all(&mut headers, set);
     let (sender, receiver) = websocket::connect(&uri, &headers, connector, options)
         .await
-        .map_err(|error| unusable(refusal(&shown, &error)))?;
+        .map_err(|error| unusable(refusal(&shown, &error, config.in_flags)))?;
     let (queue, outbound) = mpsc::channel(QUEUE);
     let wire = Arc::new(WebSocket { server: Arc::clone(server), queue, stop });
     Ok(Connected { wire, sender, receiver, outbound, limits })
@@ -83,11 +83,11 @@ async fn filtered(
 }
 
 /// What the end of the attempt is called, with what to do where that is known.
-fn refusal(shown: &str, error: &Error) -> String {
+fn refusal(shown: &str, error: &Error, in_flags: bool) -> String {
     match error {
         Error::Refused { status: 401, .. } => format!(
-            "{shown} {error}: it wants credentials, or others; give it some with a secret and the filter \
-             `header-inject`, or with `headers`"
+            "{shown} {error}: it wants credentials, or others; {}",
+            super::http::credentials(in_flags)
         ),
         Error::Refused { status: 404 | 405 | 426 | 200..=299, .. } => {
             format!("{shown} {error}: no MCP server with a WebSocket is there; check the path")

@@ -16,10 +16,8 @@ pub fn advice(name: &str, server: &Server, problem: &str) -> String {
                 "check the path in `servers.{name}.url`; it usually ends with `/mcp`, or with `/sse`"
             );
         }
-        if problem.contains("corrupt message") {
-            return format!(
-                "what answers there speaks no TLS: write `http://` in `servers.{name}.url` if it is meant"
-            );
+        if problem.contains("speaks no TLS") {
+            return format!("write `http://` in `servers.{name}.url` if no encryption is meant");
         }
         if problem.contains(" answered HTTP 5") {
             return "the server itself failed, or what stands before it: look at its log".to_owned();
@@ -57,7 +55,7 @@ mod tests {
         assert!(advice("a", &url, "answered HTTP 404").contains("check the path in `servers.a.url`"));
         let html = advice("a", &url, "https://x.example/mcp answered HTTP 200 with text/html");
         assert!(html.starts_with("something else"), "{html}");
-        assert!(advice("a", &url, "received corrupt message of type X").contains("`http://`"));
+        assert!(advice("a", &url, "what answers there speaks no TLS").contains("`http://`"));
         assert!(advice("a", &url, "http://x:4040/401: connection refused").starts_with("start the server"));
         let echo = Server { command: Some("cat".into()), ..Server::default() };
         assert!(advice("a", &echo, &format!("it refused: {NO_ANSWER}")).contains("is no MCP server"));

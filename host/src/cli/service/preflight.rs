@@ -9,7 +9,8 @@ use futures_util::future::join_all;
 
 use super::super::probe::{NO_ANSWER, probe};
 use super::super::stack::Stack;
-use crate::config::{Loaded, Server};
+use crate::config::{Loaded, Server, mask};
+use crate::filter::{glob, ignore};
 use crate::upstream::LAST_WORDS;
 
 /// A start that takes longer is spoken of: nobody should wonder whether anything happens.
@@ -44,7 +45,7 @@ pub async fn check(loaded: &Loaded, stack: &Stack) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// It does not work: why, with the last lines it wrote to stderr, and what to do.
-pub async fn insist(loaded: &Loaded, stack: &Stack, server: &str) -> anyhow::Result<()> {
+pub async fn insist(loaded: &Loaded, stack: &Stack, server: &str, ignored: &[String]) -> anyhow::Result<()> {
     let Some(configured) = loaded.config.servers.get(server) else { bail!("there is no server `{server}`") };
     // A look at the files says it better than what an attempt to start would.
     if let Some(problem) = missing_command(configured) {
@@ -61,7 +62,14 @@ pub async fn insist(loaded: &Loaded, stack: &Stack, server: &str) -> anyhow::Res
         }
     };
     match found {
-        Ok(_) => Ok(()),
+        Ok(found) => {
+            for glob in
+                ignored.iter().filter(|glob| !found.tools.iter().any(|tool| glob::matches(glob, tool)))
+            {
+                tracing::warn!("{}", ignore::hides_nothing(glob, found.tools.iter().map(String::as_str)));
+            }
+            Ok(())
+        }
         Err(problem) if problem.contains(NO_ANSWER) => bail!(
             "`{}` is no MCP server: it sends back what it is sent\n  correct the command and its arguments",
             program(configured)
@@ -85,20 +93,21 @@ fn hint(problem: &str) -> Option<&'static str> {
     (says("404") || says("405")).then_some("check the path: it usually ends with /mcp or /sse")
 }
 
-fn program(server: &Server) -> &str {
-    server.command.as_deref().unwrap_or_default()
+fn program(server: &Server) -> String {
+    mask::word(server.command.as_deref().unwrap_or_default())
 }
 
 /// Why a server's command cannot be started, as far as a look at the files tells.
 pub fn missing_command(server: &Server) -> Option<String> {
     let command = server.command.as_deref()?;
+    let shown = program(server);
     if command.contains('/') {
         // Relative to where it will run.
         let path = server.cwd.as_deref().unwrap_or(Path::new("")).join(command);
         return match std::fs::metadata(path) {
-            Err(e) => Some(format!("{command}: {}", crate::config::expand::plain(&e))),
-            Ok(meta) if !meta.is_file() => Some(format!("{command} is no file")),
-            Ok(meta) if !executable(&meta) => Some(format!("{command} may not be executed (chmod +x)")),
+            Err(e) => Some(format!("{shown}: {}", crate::config::expand::plain(&e))),
+            Ok(meta) if !meta.is_file() => Some(format!("{shown} is no file")),
+            Ok(meta) if !executable(&meta) => Some(format!("{shown} may not be executed (chmod +x)")),
             Ok(_) => None,
         };
     }
@@ -108,7 +117,7 @@ pub fn missing_command(server: &Server) -> Option<String> {
         .map(|folder: PathBuf| folder.join(command))
         .any(|file| std::fs::metadata(file).is_ok_and(|meta| meta.is_file() && executable(&meta)));
     let searched = searched.to_string_lossy();
-    (!found).then(|| format!("no command `{command}` in the PATH, which is {searched}"))
+    (!found).then(|| format!("no command `{shown}` in the PATH, which is {searched}"))
 }
 
 fn executable(meta: &std::fs::Metadata) -> bool {

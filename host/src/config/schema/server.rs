@@ -45,6 +45,9 @@ pub struct Server {
     /// For a server that `command_urls` made: the segment of a path where it is, and only there.
     #[serde(skip)]
     pub url_segment: Option<String>,
+    /// Whether flags say all this (`wrap`, `connect`), so that errors name flags and no keys.
+    #[serde(skip)]
+    pub in_flags: bool,
 }
 
 /// How a server is reached.

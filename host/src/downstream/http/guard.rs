@@ -1,12 +1,13 @@
 //! Which `Host`, `Origin` and `Sec-Fetch-Site` may talk to the listener: the guard against DNS rebinding
 //! and against web pages that reach for services on the user's machine.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use http::header::{HOST, ORIGIN};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
 use crate::config;
+use crate::config::host::{Host, Name, Origin};
 
 /// What a browser says of the page that a request comes from; a page cannot change it.
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -21,18 +22,28 @@ pub fn check(headers: &HeaderMap, uri: &Uri, local: IpAddr, allowed: &config::Ht
     };
     let authority = uri.authority().map(http::uri::Authority::as_str);
     for host in [host.to_str().ok(), authority.or(host.to_str().ok())] {
-        let known = host.and_then(Place::parse).is_some_and(|host| is_own(&host, local, allowed));
+        let known = host.and_then(Host::parse).is_some_and(|host| is_own(&host, local, allowed));
         if !known {
-            return Err(
-                "this Host is not served here; the operator can add it to `http.allowed_hosts`".into()
-            );
+            let remedy = if allowed.in_flags {
+                "start Lockgate with `--allowed-host` and that name"
+            } else {
+                "the operator can add it to `http.allowed_hosts`"
+            };
+            return Err(format!("this Host is not served here; {remedy}"));
         }
     }
     let mut origins = headers.get_all(ORIGIN).iter();
     match (origins.next(), origins.next()) {
         (None, _) => without_origin(headers),
         (Some(origin), None) if origin.to_str().is_ok_and(|o| origin_allowed(o, local, allowed)) => Ok(()),
-        _ => Err("this Origin is not allowed here; the operator can add it to `http.allowed_origins`".into()),
+        _ => {
+            let remedy = if allowed.in_flags {
+                "start Lockgate with `--allowed-origin` and that origin"
+            } else {
+                "the operator can add it to `http.allowed_origins`"
+            };
+            Err(format!("this Origin is not allowed here; {remedy}"))
+        }
     }
 }
 
@@ -49,13 +60,24 @@ fn without_origin(headers: &HeaderMap) -> Result<(), String> {
     }
 }
 
+/// What a page is told that may not read answers, and so may not even ask.
+pub fn no_reader(allowed: &config::Http) -> &'static str {
+    if allowed.in_flags {
+        "web pages of this Origin may not read answers; start Lockgate with `--allowed-origin` and that origin, or with \
+         `--allow-loopback-origins`"
+    } else {
+        "web pages of this Origin may not read answers; the operator can add it to `http.allowed_origins`, or set \
+         `http.allow_loopback_origins`"
+    }
+}
+
 /// The `Origin` of a web page that may read the answer: one that the operator listed, or, where
 /// `http.allow_loopback_origins` says so, one of this machine. None for what is no page. The request has
 /// passed [`check`].
 pub fn reader(headers: &HeaderMap, allowed: &config::Http) -> Option<HeaderValue> {
     let value = headers.get(ORIGIN)?;
     let origin = Origin::parse(value.to_str().ok()?)?;
-    let loopback = match &origin.place.name {
+    let loopback = match &origin.host.name {
         Name::Address(ip) => ip.is_loopback(),
         Name::Text(name) => name == "localhost",
     };
@@ -64,7 +86,7 @@ pub fn reader(headers: &HeaderMap, allowed: &config::Http) -> Option<HeaderValue
     may.then(|| value.clone())
 }
 
-fn is_own(host: &Place, local: IpAddr, allowed: &config::Http) -> bool {
+fn is_own(host: &Host, local: IpAddr, allowed: &config::Http) -> bool {
     let builtin = match &host.name {
         Name::Address(ip) => ip.is_loopback() || *ip == local.to_canonical(),
         Name::Text(name) => name == "localhost",
@@ -73,7 +95,7 @@ fn is_own(host: &Place, local: IpAddr, allowed: &config::Http) -> bool {
         || allowed
             .allowed_hosts
             .iter()
-            .filter_map(|entry| Place::parse(entry))
+            .filter_map(|entry| Host::parse(entry))
             .any(|entry| entry.name == host.name && (entry.port.is_none() || entry.port == host.port))
 }
 
@@ -81,80 +103,12 @@ fn origin_allowed(origin: &str, local: IpAddr, allowed: &config::Http) -> bool {
     let Some(origin) = Origin::parse(origin) else {
         return false;
     };
-    is_own(&origin.place, local, allowed)
+    is_own(&origin.host, local, allowed)
         || allowed
             .allowed_origins
             .iter()
             .filter_map(|entry| Origin::parse(entry))
             .any(|entry| entry == origin)
-}
-
-#[derive(PartialEq, Eq)]
-struct Origin {
-    https: bool,
-    place: Place,
-}
-
-impl Origin {
-    fn parse(text: &str) -> Option<Origin> {
-        let (scheme, rest) = text.split_once("://")?;
-        let https = match scheme.to_ascii_lowercase().as_str() {
-            "http" => false,
-            "https" => true,
-            _ => return None,
-        };
-        let mut place = Place::parse(rest)?;
-        place.port = place.port.or(Some(if https { 443 } else { 80 }));
-        Some(Origin { https, place })
-    }
-}
-
-/// `host[:port]` in one normal form.
-#[derive(Debug, PartialEq, Eq)]
-struct Place {
-    name: Name,
-    port: Option<u16>,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Name {
-    Address(IpAddr),
-    Text(String),
-}
-
-impl Place {
-    fn parse(text: &str) -> Option<Place> {
-        let (host, port) = match text.strip_prefix('[') {
-            Some(rest) => {
-                let (address, port) = rest.split_once(']')?;
-                let address: Ipv6Addr = address.parse().ok()?;
-                (Name::Address(IpAddr::V6(address).to_canonical()), port)
-            }
-            None => {
-                let (name, port) = text.split_at(text.find(':').unwrap_or(text.len()));
-                (Name::parse(name)?, port)
-            }
-        };
-        let port = match port.strip_prefix(':') {
-            Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => Some(digits.parse().ok()?),
-            None if port.is_empty() => None,
-            _ => return None,
-        };
-        Some(Place { name: host, port })
-    }
-}
-
-impl Name {
-    fn parse(text: &str) -> Option<Name> {
-        // The final dot of a fully qualified name changes nothing.
-        let text = text.strip_suffix('.').unwrap_or(text);
-        if let Ok(address) = text.parse::<Ipv4Addr>() {
-            return Some(Name::Address(IpAddr::V4(address)));
-        }
-        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-        let fits = !text.is_empty() && !text.ends_with('.') && text.bytes().all(plain);
-        fits.then(|| Name::Text(text.to_ascii_lowercase()))
-    }
 }
 
 #[cfg(test)]

@@ -92,10 +92,8 @@ impl HttpFront {
             if page {
                 return cors::preflight(door, &head.headers);
             }
-            const NO_PAGES: &str = "web pages of this Origin may not read answers; the operator can add it to \
-                                    `http.allowed_origins`, or set `http.allow_loopback_origins`";
             if head.headers.contains_key(ORIGIN) {
-                return Err(reply::refuse(StatusCode::FORBIDDEN, NO_PAGES).into());
+                return Err(reply::refuse(StatusCode::FORBIDDEN, guard::no_reader(&config.http)).into());
             }
         }
         if !door.methods().split(", ").any(|method| method == head.method.as_str()) {

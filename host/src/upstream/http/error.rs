@@ -94,20 +94,21 @@ impl Inner {
             let target = target.split('?').next().unwrap_or_default();
             let target: String = target.escape_debug().take(300).collect();
             return self.unreachable(format!(
-                "{url} redirects (HTTP {code}) to {target}; redirects are not followed: if that is where it is, \
-                 configure it as `url`"
+                "{url} redirects (HTTP {code}) to {target}; redirects are not followed: if that is where it is, {}",
+                if self.in_flags { "give that URL" } else { "configure it as `url`" }
             ));
         }
         match status {
             StatusCode::UNAUTHORIZED => self.unreachable(format!(
-                "{url} answered HTTP 401: it wants credentials, or others; give it some with a secret and the filter \
-                 `header-inject`, or with `headers`{said}"
+                "{url} answered HTTP 401: it wants credentials, or others; {}{said}",
+                credentials(self.in_flags)
             )),
             StatusCode::FORBIDDEN => self.unreachable(format!(
                 "{url} answered HTTP 403: these credentials, or this origin, may not use it{said}"
             )),
             StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => self.unreachable(format!(
-                "{url} answered HTTP {code}: no {} server is there; check the path{said}", self.kind
+                "{url} answered HTTP {code}: no {} server is there; check the path{said}",
+                self.kind
             )),
             _ if status.is_success() => {
                 let kind = headers.get(http::header::CONTENT_TYPE);
@@ -117,13 +118,26 @@ impl Inner {
                     "{url} answered HTTP {code} with {kind} instead of a message; it is no MCP server, or something \
                      in front of it answered"
                 );
-                if purpose == "call" { self.gone(format!("at {reason}"), true) } else { self.unreachable(reason) }
+                if purpose == "call" {
+                    self.gone(format!("at {reason}"), true)
+                } else {
+                    self.unreachable(reason)
+                }
             }
             _ if status.is_server_error() && purpose == "call" => {
                 self.gone(format!("answered HTTP {code}{said}"), true)
             }
             _ => self.unreachable(format!("{url} answered HTTP {code}{said}")),
         }
+    }
+}
+
+/// How a server is given credentials.
+pub(in crate::upstream) fn credentials(in_flags: bool) -> &'static str {
+    if in_flags {
+        "give it some with `--header 'Authorization: Bearer ${TOKEN}'`"
+    } else {
+        "give it some with a secret and the filter `header-inject`, or with `headers`"
     }
 }
 

@@ -270,7 +270,7 @@ fn endpoint(url: &str, named: &str) -> Result<Target, String> {
         let there: String = there.escape_debug().take(200).collect();
         return Err(format!(
             "lies elsewhere ({there} instead of {here}): what is meant for the one would reach the other; if that \
-             is where the server is, configure it as `url`"
+             is where the server is, give its URL"
         ));
     }
     if !target.username().is_empty() || target.password().is_some() {
