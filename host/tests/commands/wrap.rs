@@ -184,9 +184,7 @@ fn wrap_drains_at_the_first_signal_and_ends_at_the_second_leaving_nothing() {
     let mut pending = client.start("tools/call", json!({ "name": "ask_sampling", "arguments": {} }));
     pending.expect("sampling/createMessage");
     running.signal(Signal::SIGINT);
-    running.process.line("what it waits for", |line| {
-        line.contains("s for calls in flight; Ctrl-C again")
-    });
+    running.process.line("what it waits for", |line| line.contains("s for calls in flight; Ctrl-C again"));
     running.signal(Signal::SIGINT);
     assert_eq!(running.process.wait().code(), Some(130));
     gone(pid);
