@@ -27,7 +27,7 @@ pub(super) fn parse(text: &str) -> Result<Node, Vec<Problem>> {
             let twice = text.strip_prefix("duplicate mapping key: ");
             let problem = match twice.and_then(|rest| rest.strip_suffix(" not allowed here")) {
                 Some(key) => {
-                    Problem::general(format!("the key `{}` is given twice", crate::config::mask::word(&key)))
+                    Problem::general(format!("the key `{}` is given twice", crate::config::mask::word(key)))
                         .help("keep one of them")
                 }
                 None => Problem::general(format!("not valid YAML: {text}"))
