@@ -11,6 +11,7 @@ mod drain;
 pub mod endpoint;
 pub mod era;
 pub mod http;
+pub mod in_flight;
 pub mod legacy;
 pub mod modern;
 mod names;

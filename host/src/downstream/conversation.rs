@@ -19,10 +19,11 @@ use super::drain::{self, LAST_ANSWERS};
 use super::endpoint::Endpoint;
 use super::era::{self, Era};
 use super::http::{Share, law};
+use super::in_flight::NotBegun;
 use super::outlet::Outlet;
 use super::pipe::Pipe;
 use super::registry::Room;
-use super::session::{Applicant, NotBegun, Session, Ticket};
+use super::session::{Applicant, Session};
 use crate::config::Limits;
 use crate::filter::{Caller, Principal};
 use crate::jsonrpc::{Kind, Message, Source, Violation, is_array, split};
@@ -277,21 +278,21 @@ impl Conversation {
         let outlet: Arc<dyn Outlet> = self.pipe.clone();
         let scope = CallScope {
             caller: open.caller(&said.speaker),
-            downlink: Arc::new(CallDownlink::new(open.session.clone(), outlet)),
+            downlink: Arc::new(CallDownlink::new(open.session.clone(), outlet, ticket.cancel.clone())),
             cancel: ticket.cancel.clone(),
             ending: self.pipe.ending().clone(),
         };
-        let pipe = self.pipe.clone();
+        let (pipe, session) = (self.pipe.clone(), open.session.clone());
         let Said { message, share, .. } = said;
         let over = self.over.clone();
         self.tasks.spawn(async move {
             // A task of its own, so that a panic in it still ends with an answer.
             let calling = tokio::spawn(async move { standing.call(message, scope).await });
             let answering = async { calling.await.unwrap_or_else(|_| Some(errors::internal(Some(&id)))) };
-            let answer = drain::answered(answering, &over, ticket.session().server(), &id).await;
+            let answer = drain::answered(answering, &over, session.server(), &id).await;
             drop(share);
-            off_the_books(ticket);
-            if let Some(answer) = answer {
+            session.touch();
+            if let Some(answer) = answer.filter(|_| ticket.end()) {
                 pipe.deliver(&answer).await;
             }
         });
@@ -333,9 +334,4 @@ impl Open {
             headers: speaker.headers.clone(),
         })
     }
-}
-
-/// Before the answer is out: the client may use the id again at once.
-fn off_the_books(ticket: Ticket) {
-    ticket.session().touch();
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use tokio_util::sync::CancellationToken;
 
 use super::outlet::{Outlet, Undelivered};
 use super::questions::Question;
@@ -21,18 +22,21 @@ const LISTEN_WITHIN: Duration = Duration::from_secs(10);
 pub struct CallDownlink {
     session: Arc<Session>,
     outlet: Arc<dyn Outlet>,
+    cancelled: CancellationToken,
 }
 
 impl CallDownlink {
-    /// `outlet` is the call's own.
-    pub fn new(session: Arc<Session>, outlet: Arc<dyn Outlet>) -> CallDownlink {
-        CallDownlink { session, outlet }
+    /// `outlet` is the call's own. Of a call that is `cancelled` nothing more is told: its client may have
+    /// another one under the same id, and under the same progress token.
+    pub fn new(session: Arc<Session>, outlet: Arc<dyn Outlet>, cancelled: CancellationToken) -> CallDownlink {
+        CallDownlink { session, outlet, cancelled }
     }
 }
 
 impl Downlink for CallDownlink {
     fn notify(&self, notification: Message) {
-        if self.outlet.send(&notification) == Err(Undelivered::Gone)
+        if !self.cancelled.is_cancelled()
+            && self.outlet.send(&notification) == Err(Undelivered::Gone)
             && let Some(outlet) = self.session.unsolicited.current()
         {
             // Nowhere left to go if this fails as well: the client reads neither stream.
@@ -47,12 +51,24 @@ impl Downlink for CallDownlink {
 
 /// The way back for one request of the modern era: its own stream, or the pipe it came on. Its client
 /// is not asked anything; a server that wants to know answers `input_required`.
-pub struct RequestDownlink(pub Arc<dyn Outlet>);
+pub struct RequestDownlink {
+    outlet: Arc<dyn Outlet>,
+    cancelled: CancellationToken,
+}
+
+impl RequestDownlink {
+    /// Of a request that is `cancelled` nothing more is told, as of a legacy call.
+    pub fn new(outlet: Arc<dyn Outlet>, cancelled: CancellationToken) -> RequestDownlink {
+        RequestDownlink { outlet, cancelled }
+    }
+}
 
 impl Downlink for RequestDownlink {
     fn notify(&self, notification: Message) {
-        // Nowhere left to go: a client of this era that does not read its stream has cancelled.
-        let _ = self.0.send(&notification);
+        if !self.cancelled.is_cancelled() {
+            // Nowhere left to go: a client of this era that does not read its stream has cancelled.
+            let _ = self.outlet.send(&notification);
+        }
     }
 
     fn ask(&self, request: Message) -> BoxFuture<'_, Message> {

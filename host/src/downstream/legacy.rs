@@ -14,10 +14,11 @@ use super::downlink::CallDownlink;
 use super::drain;
 use super::endpoint::Standing;
 use super::http::{self as answer, Accepts, Connection, HttpFront, Reply, Share};
+use super::in_flight::{NotBegun, Ticket};
 use super::names::{self, EventIds};
 use super::registry::owner;
 use super::replay::{Replay, Resumed};
-use super::session::{Applicant, NotBegun, Session, Ticket};
+use super::session::{Applicant, Session};
 use super::stream::{EventBody, EventStream, First, Reader};
 use crate::config::Limits;
 use crate::filter::{Caller, ClientInfo, Principal};
@@ -316,7 +317,7 @@ impl Call {
         };
         let scope = CallScope {
             caller: visitor.caller(session.client().clone()),
-            downlink: Arc::new(CallDownlink::new(session.clone(), stream.clone())),
+            downlink: Arc::new(CallDownlink::new(session.clone(), stream.clone(), ticket.cancel.clone())),
             cancel: ticket.cancel.clone(),
             ending: visitor.front.ending.clone(),
         };
@@ -334,14 +335,13 @@ async fn call(visitor: Visitor, session: Arc<Session>, message: Message, share: 
     };
     let pending = Pending { stream, id };
     // A task, because in this era a client that leaves has not cancelled.
-    let over = visitor.front.over.clone();
+    let (over, called) = (visitor.front.over.clone(), session.clone());
     visitor.front.tasks.spawn(async move {
+        let session = called;
         let answering = standing.call(message, scope);
-        let answer = drain::answered(answering, &over, ticket.session().server(), &pending.id).await;
+        let answer = drain::answered(answering, &over, session.server(), &pending.id).await;
         drop(share);
-        let session = ticket.session().clone();
-        // Off the books before the answer is out: the client may use the id again at once.
-        drop(ticket);
+        let answer = if ticket.end() { answer } else { None };
         if pending.stream.finish(answer) {
             session.touch();
         }

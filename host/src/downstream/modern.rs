@@ -91,7 +91,7 @@ impl Accepted {
         let ending = visitor.front.ending.child_token();
         let scope = CallScope {
             caller: self.caller.clone(),
-            downlink: Arc::new(RequestDownlink(stream.clone())),
+            downlink: Arc::new(RequestDownlink::new(stream.clone(), cancel.clone())),
             cancel: cancel.clone(),
             ending: ending.clone(),
         };

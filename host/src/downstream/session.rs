@@ -3,8 +3,6 @@
 //! Transports and eras differ in how they open one and how messages reach it; calls in flight,
 //! questions to the client and what ends them are the same.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -16,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::downlink::SessionDownlink;
 use super::endpoint::{Endpoint, Standing};
+use super::in_flight::{InFlight, NotBegun, Ticket};
 use super::names;
 use super::outlet::lock;
 use super::questions::Questions;
@@ -53,31 +52,12 @@ pub struct Session {
     pub questions: Arc<Questions>,
     /// Longest wait for the client's answer to a question.
     pub answer_within: Duration,
-    calls: Mutex<HashMap<Box<[u8]>, CancellationToken>>,
+    calls: Arc<InFlight>,
     standing: OnceLock<Arc<dyn Standing>>,
     over: CancellationToken,
     closed: AtomicBool,
     opened: Instant,
     seen: Mutex<Instant>,
-}
-
-/// Why a call cannot begin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotBegun {
-    /// A call with that id is in flight.
-    Duplicate,
-    /// `limits.calls_per_session` is reached.
-    Busy,
-    /// The session is over.
-    Over,
-}
-
-/// A call in flight. Dropping it takes it off the session's books.
-pub struct Ticket {
-    session: Arc<Session>,
-    id: Box<[u8]>,
-    /// Cancelled with the call.
-    pub cancel: CancellationToken,
 }
 
 impl Session {
@@ -113,7 +93,7 @@ impl Session {
             replay: OnceLock::new(),
             questions: Arc::default(),
             answer_within: Duration::from_secs(limits.call_seconds),
-            calls: Mutex::default(),
+            calls: Arc::default(),
             standing: OnceLock::new(),
             over: CancellationToken::new(),
             closed: AtomicBool::new(false),
@@ -185,38 +165,24 @@ impl Session {
         self.opened
     }
 
-    /// Puts a call on the books under the client's raw id.
-    pub fn begin(self: &Arc<Self>, id: &[u8], most: u32) -> Result<Ticket, NotBegun> {
-        let mut calls = lock(&self.calls);
-        if self.over.is_cancelled() {
-            return Err(NotBegun::Over);
-        }
-        if calls.len() >= most as usize {
-            return Err(NotBegun::Busy);
-        }
-        match calls.entry(id.into()) {
-            Entry::Occupied(_) => Err(NotBegun::Duplicate),
-            Entry::Vacant(free) => {
-                let cancel = self.over.child_token();
-                free.insert(cancel.clone());
-                Ok(Ticket { session: self.clone(), id: id.into(), cancel })
-            }
-        }
+    /// Notes a call under the client's raw id.
+    ///
+    /// # Errors
+    /// Why it cannot begin.
+    pub fn begin(&self, id: &[u8], most: u32) -> Result<Ticket, NotBegun> {
+        self.calls.begin(id, most, &self.over)
     }
 
-    /// Cancels the call that `notifications/cancelled` names. An id that is not in flight is nothing
-    /// special: the answer and the cancellation crossed.
+    /// Cancels the call that `notifications/cancelled` names.
     pub fn cancel(&self, cancelled: &Message) {
-        if let Some(id) = cancelled.param("requestId")
-            && let Some(call) = lock(&self.calls).get(id)
-        {
-            call.cancel();
+        if let Some(id) = cancelled.param("requestId") {
+            self.calls.cancel(id);
         }
     }
 
     /// Calls in flight.
     pub fn in_flight(&self) -> usize {
-        lock(&self.calls).len()
+        self.calls.count()
     }
 
     /// Notes a sign of the client.
@@ -239,13 +205,8 @@ impl Session {
 
     /// Ends it because others need its room. False if a call has begun meanwhile.
     pub fn give_way(&self) -> bool {
-        {
-            let calls = lock(&self.calls);
-            if !calls.is_empty() {
-                return false;
-            }
-            // Under the lock: no call begins after this.
-            self.over.cancel();
+        if !self.calls.end_if_idle(&self.over) {
+            return false;
         }
         tracing::info!(
             server = &*self.server,
@@ -275,19 +236,6 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         self.end();
-    }
-}
-
-impl Ticket {
-    /// The session it belongs to.
-    pub fn session(&self) -> &Arc<Session> {
-        &self.session
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        lock(&self.session.calls).remove(&self.id);
     }
 }
 

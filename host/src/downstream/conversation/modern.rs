@@ -1,8 +1,6 @@
 //! The modern era on a pipe: requests that stand for themselves, beside whatever else is said there.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -10,9 +8,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::{Conversation, Place, Said};
 use crate::downstream::downlink::RequestDownlink;
 use crate::downstream::drain;
+use crate::downstream::in_flight::{InFlight, NotBegun, Ticket};
 use crate::downstream::modern::envelope;
 use crate::downstream::names;
-use crate::downstream::outlet::lock;
 use crate::filter::Caller;
 use crate::jsonrpc::{Kind, Message};
 use crate::protocol::{errors, methods};
@@ -22,59 +20,35 @@ use crate::proxy::{CallScope, Joining};
 pub(super) struct Requests {
     /// Names the pipe towards the proxy.
     pipe: Option<Arc<str>>,
-    books: Books,
+    calls: Arc<InFlight>,
     over: CancellationToken,
     /// Dropping this cancels what is still in flight.
     _end: DropGuard,
-}
-
-type Books = Arc<Mutex<HashMap<Box<[u8]>, CancellationToken>>>;
-
-/// A request in flight. Dropping it takes it off the books.
-struct Ticket {
-    books: Books,
-    id: Box<[u8]>,
-    cancel: CancellationToken,
 }
 
 impl Requests {
     pub(super) fn new(place: &Place) -> Requests {
         let over = CancellationToken::new();
         let pipe = names::session_id(place.endpoint.keys(), &place.server, &None);
-        Requests { pipe, books: Books::default(), _end: over.clone().drop_guard(), over }
+        Requests { pipe, calls: Arc::default(), _end: over.clone().drop_guard(), over }
     }
 
     /// Cancels the request that `notifications/cancelled` names, if it is in flight.
     pub(super) fn cancel(&self, cancelled: &Message) {
-        if let Some(id) = cancelled.param("requestId")
-            && let Some(request) = lock(&self.books).get(id)
-        {
-            request.cancel();
+        if let Some(id) = cancelled.param("requestId") {
+            self.calls.cancel(id);
         }
     }
 
     /// The error is the answer.
     fn begin(&self, id: &[u8], most: u32) -> Result<Ticket, Message> {
-        let mut books = lock(&self.books);
-        if books.len() >= most as usize {
-            return Err(errors::busy(Some(id), "limits.calls_per_session"));
-        }
-        match books.entry(id.into()) {
-            Entry::Occupied(_) => {
-                Err(errors::invalid_request(Some(id), "a request with this id is in flight already"))
+        self.calls.begin(id, most, &self.over).map_err(|not| match not {
+            NotBegun::Duplicate => {
+                errors::invalid_request(Some(id), "a request with this id is in flight already")
             }
-            Entry::Vacant(free) => {
-                let cancel = self.over.child_token();
-                free.insert(cancel.clone());
-                Ok(Ticket { books: self.books.clone(), id: id.into(), cancel })
-            }
-        }
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        lock(&self.books).remove(&self.id);
+            NotBegun::Busy => errors::busy(Some(id), "limits.calls_per_session"),
+            NotBegun::Over => errors::invalid_request(Some(id), "the connection is about to end"),
+        })
     }
 }
 
@@ -112,7 +86,7 @@ impl Conversation {
         };
         let scope = CallScope {
             caller,
-            downlink: Arc::new(RequestDownlink(self.pipe.clone())),
+            downlink: Arc::new(RequestDownlink::new(self.pipe.clone(), ticket.cancel.clone())),
             cancel: ticket.cancel.clone(),
             ending: self.pipe.ending().clone(),
         };
@@ -137,9 +111,7 @@ impl Conversation {
             let answering = async { calling.await.unwrap_or_else(|_| Some(errors::internal(Some(&id)))) };
             let answer = drain::answered(answering, &over, &server, &id).await;
             drop(share);
-            // Before the answer is out: the client may use the id again at once.
-            drop(ticket);
-            if let Some(answer) = answer {
+            if let Some(answer) = answer.filter(|_| ticket.end()) {
                 pipe.deliver(&answer).await;
                 if listens && answer.kind() == Kind::Result {
                     pipe.deliver(&no_more_of(&id)).await;

@@ -106,18 +106,16 @@ impl Batch {
     fn call(&self, message: Message) -> Result<(), Message> {
         let Call { standing, ticket, scope, id } =
             Call::begin(&self.visitor, &self.session, &message, &self.stream).map_err(|not| not.answer)?;
-        let (answered, share) = (self.answered.clone(), self.share.clone());
+        let (answered, share, session) = (self.answered.clone(), self.share.clone(), self.session.clone());
         let over = self.visitor.front.over.clone();
         self.visitor.front.tasks.spawn(async move {
             // A task of its own, so that a panic in it still ends with an answer.
             let calling = tokio::spawn(async move { standing.call(message, scope).await });
             let answering = async { calling.await.unwrap_or_else(|_| Some(errors::internal(Some(&id)))) };
-            let answer = drain::answered(answering, &over, ticket.session().server(), &id).await;
+            let answer = drain::answered(answering, &over, session.server(), &id).await;
             drop(share);
-            ticket.session().touch();
-            // Off the books before the answer is out: the client may use the id again at once.
-            drop(ticket);
-            if let Some(answer) = answer {
+            session.touch();
+            if let Some(answer) = answer.filter(|_| ticket.end()) {
                 // A client that left has not cancelled, and gets no answer.
                 let _ = answered.send(answer).await;
             }

@@ -56,6 +56,28 @@ impl Pipes {
     }
 }
 
+/// Both eras: an id that was cancelled is free when the cancellation was read, not when the call has ended.
+#[tokio::test]
+async fn a_cancelled_id_may_be_used_again_at_once() {
+    let mut pipes = Pipes::initialized(1 << 20, |_| {}).await;
+    let meta = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}"#;
+    let modern = |tool: &str| {
+        format!(r#"{{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{{"name":"{tool}",{meta}}}}}"#)
+    };
+    let legacy = |tool: &str| call("7", tool);
+    let cancelled = r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":7}}"#;
+    for round in 0..200 {
+        let [first, second] = match round % 2 {
+            0 => [legacy("gate"), legacy("echo")],
+            _ => [modern("gate"), modern("echo")],
+        };
+        // In one piece, so that nothing else runs in between.
+        pipes.say(&format!("{first}\n{cancelled}\n{second}")).await;
+        let answer = pipes.hear().await;
+        assert!(answer["id"] == 7 && answer["result"].is_object(), "round {round}: {answer}");
+    }
+}
+
 #[tokio::test]
 async fn many_calls_are_answered_as_they_finish_each_with_its_own_id() {
     let mut pipes = Pipes::initialized(1 << 16, |_| {}).await;
