@@ -14,7 +14,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 
+use crate::config::ServerEra;
 use crate::jsonrpc::Message;
+use crate::protocol::versions;
 use crate::upstream::{Hello, Lease, Reply, UpstreamError, Upstreams};
 
 /// A connection that speaks the era of the client that says [`Hello`], whatever the server speaks.
@@ -22,12 +24,21 @@ use crate::upstream::{Hello, Lease, Reply, UpstreamError, Upstreams};
 /// # Errors
 /// As [`Upstreams::connect`]; [`UpstreamError::OtherEra`] where the two eras cannot be bridged.
 pub async fn connect(upstreams: &Arc<Upstreams>, hello: Hello) -> Result<Lease, UpstreamError> {
-    if hello.params.is_some() {
-        return legacy_client::connect(upstreams, hello).await;
-    }
-    match upstreams.connect(hello.clone()).await {
-        Err(UpstreamError::OtherEra { .. }) => modern_client::connect(upstreams, hello).await,
-        connected => connected,
+    let legacy_client = hello.params.is_some();
+    let only = |revisions: &[&str]| UpstreamError::OtherEra {
+        server: Arc::clone(&hello.server),
+        speaks: revisions.iter().map(|revision| (*revision).to_owned()).collect(),
+    };
+    match (upstreams.era(&hello.server), legacy_client) {
+        // Before anything is started: these clients try again in the other era.
+        (ServerEra::Legacy, false) => Err(only(&versions::LEGACY)),
+        (ServerEra::Modern, true) => Err(only(&versions::MODERN)),
+        (ServerEra::Legacy, true) | (ServerEra::Modern, false) => upstreams.connect(hello).await,
+        (ServerEra::Auto, true) => legacy_client::connect(upstreams, hello).await,
+        (ServerEra::Auto, false) => match upstreams.connect(hello.clone()).await {
+            Err(UpstreamError::OtherEra { .. }) => modern_client::connect(upstreams, hello).await,
+            connected => connected,
+        },
     }
 }
 

@@ -24,6 +24,7 @@ pub use rounds::Spent;
 pub use snapshot::{Snapshot, method_kinds};
 pub use wanted::Wanted;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -40,6 +41,12 @@ pub trait Downlink: Send + Sync + 'static {
     /// answer is a result or an error, with whatever id; a client that cannot be asked is an error
     /// answer. Dropping the future tells the client that the question is void.
     fn ask(&self, request: Message) -> BoxFuture<'_, Message>;
+
+    /// The same, for what comes over one connection in order. Who has to know of a question before
+    /// anything that came after it notes it when this is called, not when the future is first polled.
+    fn ask_in_order(self: Arc<Self>, request: Message) -> BoxFuture<'static, Message> {
+        Box::pin(async move { self.ask(request).await })
+    }
 
     /// How long its client has been silent; none while something is under way for it, or where it can
     /// do nothing but go on. What belongs to no client is silent for ever.

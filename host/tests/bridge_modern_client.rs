@@ -2,6 +2,8 @@
 //! server asks in the middle of a call is a result that asks.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
 
+#[path = "bridge_modern_client/outside.rs"]
+mod outside;
 #[path = "support/support.rs"]
 mod support;
 #[path = "bridge_modern_client/tasks.rs"]

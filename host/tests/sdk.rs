@@ -6,6 +6,8 @@
 
 #[path = "sdk/current.rs"]
 mod current;
+#[path = "sdk/filesystem.rs"]
+mod filesystem;
 #[path = "sdk/others.rs"]
 mod others;
 #[path = "sdk/peers.rs"]

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::dial_out::DialOut;
 use super::key::Key;
 use super::limits::Limits;
-pub use server::{Isolation, Proxy, Server, Transport};
+pub use server::{Isolation, Proxy, Server, ServerEra, Transport};
 
 /// The whole configuration.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]

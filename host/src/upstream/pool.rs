@@ -26,7 +26,7 @@ use super::inbox::Inbox;
 use super::route::{Over, Route};
 use super::wire::lock;
 use super::{Connection, Hello, Lease, Outgoing, Owner, UpstreamError};
-use crate::config::{self, Config, Proxy, Server};
+use crate::config::{self, Config, Proxy, Server, ServerEra};
 use crate::jsonrpc::Limits;
 use crate::net::{self, Connector, Proxies};
 use crate::protocol::versions;
@@ -162,6 +162,11 @@ impl Upstreams {
     /// The bounds of the configuration.
     pub(crate) fn bounds(&self) -> &config::Limits {
         &self.pool.config.limits
+    }
+
+    /// The eras in which that server is used.
+    pub(crate) fn era(&self, server: &str) -> ServerEra {
+        self.pool.servers.get(server).map_or(ServerEra::Auto, |upstream| upstream.config.era)
     }
 
     /// The places of calls that wait for a user at that server, whoever's they are.

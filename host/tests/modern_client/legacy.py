@@ -19,6 +19,7 @@ class Session:
     """One client: its way out for what belongs to a request, and what it was asked."""
     def __init__(self):
         self.out, self.waiting, self.asked, self.cancelled = {}, {}, 0, set()
+        self.first, self.capabilities = [], {}
         self.count, self.level, self.subscribed, self.visited, self.tasks = 0, None, set(), 0, {}
 
     def send(self, request, message):
@@ -51,6 +52,10 @@ class Session:
         elif id is None:
             if method == "notifications/cancelled":
                 self.cancelled.add(json.dumps(params["requestId"]))
+            # As server-filesystem does without directories.
+            if method == "notifications/initialized" and "--asks-first" in sys.argv and "roots" in self.capabilities:
+                id = self.start(None, *question("roots", ""))
+                threading.Thread(target=lambda: self.first.append(self.wait(id)), daemon=True).start()
         else:
             threading.Thread(target=self.answer, args=(id, method, params), daemon=True).start()
 
@@ -62,6 +67,7 @@ class Session:
 
     def result(self, id, method, params):
         if method == "initialize":
+            self.capabilities = params["capabilities"]
             return {"protocolVersion": params["protocolVersion"], "capabilities": {"tools": {"listChanged": True},
                 "resources": {"subscribe": True}, "logging": {}, "tasks": {"requests": {"tools": {"call": {}}}}, "experimental": {"x": {}}},
                 "serverInfo": {"name": "legacy", "version": "0"}, "instructions": "be \u00e9xact", "resultType": "input_required"}
@@ -148,6 +154,8 @@ class Session:
             says = {"createdAt": BORN, "lastUpdatedAt": BORN, "ttl": arguments.get("ttl"), "statusMessage": "at it", "pollInterval": arguments.get("pause", 1)} if name == "any_task" else {}
             self.tasks[task] = {"looks": -1000000 if name == "endless_task" else 0, "wanted": arguments, "says": says}
             return {"task": {"taskId": task, "status": "working", "pollInterval": 1, **says}}
+        if name == "first":
+            return text(json.dumps(self.first))
         if name == "fake":
             return {"resultType": "input_required", "inputRequests": {"r1": {"method": "roots/list"}}, "requestState": "x", "content": []}
         if name == "page":

@@ -2,6 +2,7 @@
 //! and comes back with the answers.
 
 mod background;
+mod before;
 mod question;
 
 use std::collections::BTreeMap;
@@ -42,6 +43,8 @@ pub(super) struct Exchange {
     server: Arc<str>,
     parks: Arc<Parks>,
     whose: Whose,
+    /// Whether its client may be asked something before it is answered.
+    may_be_asked: bool,
     /// How long a question waits.
     patience: Duration,
     state: Mutex<State>,
@@ -66,6 +69,8 @@ struct State {
     task: Option<Background>,
     using: Option<Arc<Using>>,
     outcome: Option<Result<Reply, UpstreamError>>,
+    /// Whether its client did not come back in time.
+    expired: bool,
     over: bool,
 }
 
@@ -120,12 +125,14 @@ impl Exchange {
             place,
             using: Some(Arc::clone(&using)),
             outcome: None,
+            expired: false,
             over: false,
         };
         let exchange = Arc::new(Exchange {
             server: Arc::clone(&way.server),
             parks: Arc::clone(parks),
             whose: Whose::new(&request.method, call.outgoing.principal()),
+            may_be_asked: request.may_be_asked(),
             patience: way.patience,
             state: Mutex::new(state),
             changed: watch::Sender::new(()),
@@ -272,7 +279,10 @@ impl Exchange {
     async fn drive(self: Arc<Self>, legacy: UpstreamCall, using: Arc<Using>, way: tasks::Way) {
         let mut changed = self.changed.subscribe();
         let outcome = {
-            let call = tasks::run(&self, legacy, &using, &way);
+            let call = async {
+                self.bring_waiting(&using).await?;
+                tasks::run(&self, legacy, &using, &way).await
+            };
             tokio::pin!(call);
             loop {
                 let until = self.waits_until();
@@ -346,7 +356,7 @@ impl Exchange {
             return false;
         }
         let mut state = lock(&self.state);
-        state.parked = None;
+        (state.parked, state.expired) = (None, true);
         state.cancel_all();
         true
     }
@@ -410,6 +420,13 @@ impl Downlink for Exchange {
         let host = lock(&self.state).using.as_ref().and_then(|using| using.host());
         if let Some(host) = host {
             return Box::pin(async move { host.ask(request).await });
+        }
+        if !self.may_be_asked {
+            // The server asks while it is at work on this, but cannot mean it.
+            let line = lock(&self.state).using.as_ref().map(|using| Arc::clone(using.line()));
+            if let Some(line) = line {
+                return Box::pin(async move { line.news.wait(request).await });
+            }
         }
         let taken = self.take(&request);
         Box::pin(async move {

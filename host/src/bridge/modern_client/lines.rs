@@ -17,6 +17,7 @@ use super::capabilities::initialize;
 use super::exchange::Exchange;
 use super::lock;
 use super::news::{News, Wishes};
+use crate::jsonrpc::Message;
 use crate::proxy::Downlink;
 use crate::requester::Requester;
 use crate::upstream::{Connection, Hello, Lease, Outgoing, Owner, UpstreamError, Upstreams};
@@ -30,6 +31,8 @@ const PAUSE: Duration = Duration::from_millis(250);
 const AGAIN: Duration = Duration::from_millis(100);
 /// How long one is kept that is let go of with a call under way: that is cancelled first.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// How long a server that was just initialized gets to ask something first. All answer `ping`, and at once.
+const FIRST_QUESTION: Duration = Duration::from_secs(1);
 /// How long one that nobody needs is kept: longer than a user takes to call again.
 const IDLE: Duration = Duration::from_secs(60);
 
@@ -43,6 +46,9 @@ pub(super) struct Lines {
     /// Who asked for the first one.
     requester: Requester,
     downlink: Arc<dyn Downlink>,
+    /// Whether all calls are the same principal's, or nobody's in particular: what a server asks outside of
+    /// any call may wait for the next one then.
+    one_asker: bool,
     most: usize,
     next: AtomicU64,
     state: Mutex<State>,
@@ -196,6 +202,7 @@ impl Lines {
             outgoing: Arc::clone(&hello.outgoing),
             requester: hello.requester.clone(),
             downlink: Arc::clone(&hello.downlink),
+            one_asker: hello.owner != Owner::Shared || hello.outgoing.principal().is_none(),
             most: upstreams.bounds().bridged_connections as usize,
             next: AtomicU64::new(0),
             state: Mutex::default(),
@@ -305,7 +312,8 @@ impl Lines {
 
     async fn open(self: &Arc<Self>, key: &str, opening: Opening) -> Result<Using, UpstreamError> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let news = Arc::new(News::new(Arc::clone(&self.downlink)));
+        let waits = self.one_asker && key != NOTHING;
+        let news = Arc::new(News::new(Arc::clone(&self.downlink), waits));
         let hello = Hello {
             server: Arc::clone(&self.server),
             requester: self.requester.clone(),
@@ -345,6 +353,12 @@ impl Lines {
             });
         }
         let using = Using { lines: Arc::clone(self), line, spoiled: AtomicBool::new(false), guest: false };
+        if waits {
+            // Servers that ask as soon as they are initialized have asked when they answer this, so that the
+            // first call carries the question, and is made when the server has the answer.
+            let ping = Message::request(b"0", "ping", None);
+            let _ = tokio::time::timeout(FIRST_QUESTION, self.tell(&using, ping)).await;
+        }
         // Before its first call: what changes during that is news already.
         self.wish(&using).await;
         Ok(using)

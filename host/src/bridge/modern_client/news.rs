@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -22,16 +23,30 @@ pub(super) const SOON: Duration = Duration::from_secs(10);
 /// How long a subscription may wait for a connection.
 const CONNECT: Duration = Duration::from_secs(60);
 
-/// The downlink of a connection: changes go on, and nobody is asked.
+/// Questions outside of any call that may wait on one connection. A server that asks more is broken.
+const WAITING: usize = 16;
+
+/// The downlink of a connection: changes go on, and what the server asks outside of any call waits for the
+/// next call whose client can be asked.
 pub(super) struct News {
     client: Arc<dyn Downlink>,
     /// A call that is known to be the only one on it, while nothing under way says so.
     only: Mutex<Option<Weak<Exchange>>>,
+    /// None where it is not certain whose call the next one is.
+    waiting: Option<Mutex<Vec<Waiting>>>,
+}
+
+/// A question that waits for a call.
+pub(super) struct Waiting {
+    pub(super) request: Message,
+    /// Closed when the server took it back, or has waited for long enough.
+    pub(super) answer: oneshot::Sender<Message>,
 }
 
 impl News {
-    pub(super) fn new(client: Arc<dyn Downlink>) -> News {
-        News { client, only: Mutex::default() }
+    /// `waits`: whether questions outside of any call wait for the next one.
+    pub(super) fn new(client: Arc<dyn Downlink>, waits: bool) -> News {
+        News { client, only: Mutex::default(), waiting: waits.then(Mutex::default) }
     }
 
     /// The call that everything on the connection belongs to; none where that cannot be told.
@@ -42,6 +57,39 @@ impl News {
     /// Until further notice, everything on the connection belongs to this call.
     pub(super) fn belongs_to(&self, only: Option<Weak<Exchange>>) {
         *lock(&self.only) = only;
+    }
+
+    /// Takes the questions that wait, for a call to bring them to its client.
+    pub(super) fn take_waiting(&self) -> Vec<Waiting> {
+        let Some(waiting) = &self.waiting else { return Vec::new() };
+        let mut all = std::mem::take(&mut *lock(waiting));
+        all.retain(|question| !question.answer.is_closed());
+        all
+    }
+
+    /// Lets a question wait for the next call that can carry it. How long is decided by the connection,
+    /// which drops this then.
+    pub(super) fn wait(&self, request: Message) -> BoxFuture<'static, Message> {
+        let refused =
+            |request: &Message, why: &str| Message::error(request.id(), errors::METHOD_NOT_FOUND, why, None);
+        let answered = self.waiting.as_ref().and_then(|waiting| {
+            let mut waiting = lock(waiting);
+            waiting.retain(|question| !question.answer.is_closed());
+            let (answer, answered) = oneshot::channel();
+            (waiting.len() < WAITING).then(|| {
+                waiting.push(Waiting { request: request.clone(), answer });
+                answered
+            })
+        });
+        Box::pin(async move {
+            match answered {
+                Some(answered) => match answered.await {
+                    Ok(answer) => answer,
+                    Err(_) => refused(&request, "the call that would have carried this question is over"),
+                },
+                None => refused(&request, "clients of this server are asked during their calls only"),
+            }
+        })
     }
 }
 
@@ -58,16 +106,17 @@ impl Downlink for News {
     }
 
     fn ask(&self, request: Message) -> BoxFuture<'_, Message> {
-        let only = self.owner();
-        Box::pin(async move {
-            match only {
-                Some(exchange) => exchange.ask(request).await,
-                None => {
-                    let why = "clients of this server are asked during their calls only";
-                    Message::error(request.id(), errors::METHOD_NOT_FOUND, why, None)
-                }
-            }
-        })
+        match self.owner() {
+            Some(exchange) => Box::pin(async move { exchange.ask(request).await }),
+            None => self.wait(request),
+        }
+    }
+
+    fn ask_in_order(self: Arc<Self>, request: Message) -> BoxFuture<'static, Message> {
+        match self.owner() {
+            Some(exchange) => exchange.ask_in_order(request),
+            None => self.wait(request),
+        }
     }
 
     fn silence(&self) -> Option<Duration> {
@@ -214,7 +263,8 @@ impl Lines {
         let deadline = std::time::Instant::now() + SOON;
         let call = UpstreamCall {
             message,
-            downlink: Arc::new(News::new(Arc::new(Nobody))),
+            // A server that asks meanwhile does not mean this: it waits for a client's call.
+            downlink: Arc::clone(&using.line().news) as Arc<dyn Downlink>,
             cancel: CancellationToken::new(),
             deadline,
             hard_deadline: deadline,
@@ -226,17 +276,5 @@ impl Lines {
             using.spoil();
         }
         reply.map(|reply| reply.message)
-    }
-}
-
-/// Nobody waits for what comes with it.
-struct Nobody;
-
-impl Downlink for Nobody {
-    fn notify(&self, _: Message) {}
-
-    fn ask(&self, request: Message) -> BoxFuture<'_, Message> {
-        let refusal = Message::error(request.id(), errors::METHOD_NOT_FOUND, "nobody is there", None);
-        Box::pin(std::future::ready(refusal))
     }
 }

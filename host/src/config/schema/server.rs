@@ -26,6 +26,9 @@ pub struct Server {
     /// How the server is reached. `auto` means stdio for a `command`, a WebSocket for a `ws:` or `wss:`
     /// URL, and `http-first` for any other.
     pub transport: Transport,
+    /// Which era of the protocol clients use this server in. With one of the two nothing is translated:
+    /// clients that speak both eras are told to speak that one, and others are refused.
+    pub era: ServerEra,
     /// Whether `url` is reached through the proxies that Lockgate's environment names.
     pub proxy: Proxy,
     /// Who shares one connection (for a `command`: one process) to the server.
@@ -69,6 +72,20 @@ pub enum Transport {
     Stdio,
     /// A WebSocket, with the subprotocol `mcp`.
     Websocket,
+}
+
+/// The eras of the protocol in which a server is used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ServerEra {
+    /// Both: what the server speaks is found out, and the other one is translated.
+    #[default]
+    Auto,
+    /// Revisions up to 2025-11-25, with `initialize` and sessions. For servers that ask their clients
+    /// something outside of any call, as some do for the roots.
+    Legacy,
+    /// Revision 2026-07-28.
+    Modern,
 }
 
 /// Through which proxy a server is reached.

@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::{Entry, Inbox};
 use crate::jsonrpc::Message;
-use crate::proxy::Downlink;
 use crate::upstream::wire::{Origin, lock};
 
 /// What a server may ask on one connection.
@@ -75,7 +75,14 @@ pub(super) fn take(inbox: &Arc<Inbox>, origin: Origin, request: Message) {
     }
     let asked = match request.method() {
         Some("ping") => None,
-        _ => Some(inbox.asked(origin)),
+        _ => Some(inbox.asked(origin).map(|(downlink, entry)| {
+            // A token of the server's means nothing where progress cannot be sent back to it alone.
+            let request = match request.meta("progressToken") {
+                Some(_) if !inbox.one_owner() => request.with_meta("progressToken", None),
+                _ => request,
+            };
+            (downlink.ask_in_order(request), entry)
+        })),
     };
     // Its open questions die with the connection, as `ended` is among what they wait for.
     let inbox = Arc::clone(inbox);
@@ -86,8 +93,8 @@ pub(super) fn take(inbox: &Arc<Inbox>, origin: Origin, request: Message) {
                 let why = "it is not certain which client this question is for, so none was asked";
                 (Some(Message::error(Some(&id), INTERNAL_ERROR, why, None)), None)
             }
-            Some(Some((downlink, entry))) => {
-                (ask(&inbox, &id, request, downlink, entry.as_deref(), &void).await, entry)
+            Some(Some((answer, entry))) => {
+                (answered(&inbox, &id, answer, entry.as_deref(), &void).await, entry)
             }
         };
         lock(&inbox.questions.open).remove(&id);
@@ -106,19 +113,13 @@ pub(super) fn take(inbox: &Arc<Inbox>, origin: Origin, request: Message) {
 }
 
 /// The answer under the server's own id; none if nobody waits for it any more.
-async fn ask(
+async fn answered(
     inbox: &Inbox,
     id: &[u8],
-    request: Message,
-    downlink: Arc<dyn Downlink>,
+    answer: BoxFuture<'static, Message>,
     entry: Option<&Entry>,
     void: &CancellationToken,
 ) -> Option<Message> {
-    // A token of the server's means nothing where progress cannot be sent back to it alone.
-    let request = match request.meta("progressToken") {
-        Some(_) if !inbox.one_owner() => request.with_meta("progressToken", None),
-        _ => request,
-    };
     if let Some(entry) = entry {
         // A user who thinks is no server that hangs.
         entry.touch();
@@ -135,7 +136,7 @@ async fn ask(
         () = void.cancelled() => None,
         () = inbox.ended.cancelled() => None,
         () = over => refused("the call that this question belongs to was given up"),
-        answer = downlink.ask(request) => {
+        answer = answer => {
             if let Some(entry) = entry {
                 entry.touch();
             }
