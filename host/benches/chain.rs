@@ -106,5 +106,6 @@ fn view() -> CallView {
         upstream_status: None,
         upstream_headers: None,
         state: Arc::default(),
+        decisions: Arc::default(),
     }
 }

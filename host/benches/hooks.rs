@@ -156,6 +156,7 @@ fn call() -> CallView {
         upstream_status: None,
         upstream_headers: None,
         state: Arc::default(),
+        decisions: Arc::default(),
     }
 }
 
@@ -171,6 +172,7 @@ fn items(count: usize) -> ItemsView {
         method: "tools/list".into(),
         items: (0..count).map(item).collect(),
         caller: caller(),
+        decisions: None,
     }
 }
 

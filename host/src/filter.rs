@@ -5,6 +5,7 @@
 
 pub mod breaker;
 pub mod chain;
+pub mod decisions;
 pub mod explain;
 pub mod glob;
 pub mod identities;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use decisions::Decisions;
 use futures_util::future::BoxFuture;
 
 use crate::requester::Requester;
@@ -234,6 +236,8 @@ pub struct ItemsView {
     pub items: Vec<Item>,
     /// Who asks.
     pub caller: Arc<Caller>,
+    /// What was decided about the call that asks; none where no call does.
+    pub decisions: Option<Arc<Decisions>>,
 }
 
 /// One item.
@@ -280,6 +284,8 @@ pub struct CallView {
     pub upstream_headers: Option<Arc<http::HeaderMap>>,
     /// What this filter stored earlier in this call.
     pub state: Arc<BTreeMap<String, Bytes>>,
+    /// What filters decided about it so far; no filter sees that.
+    pub decisions: Arc<Decisions>,
 }
 
 /// What came back: the raw `result` or `error` member.

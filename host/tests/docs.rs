@@ -161,3 +161,29 @@ fn every_row_of_the_bridge_names_tests_that_exist() {
         }
     }
 }
+
+/// The first fenced block of a language.
+fn block<'a>(text: &'a str, language: &str) -> &'a str {
+    let start = format!("```{language}\n");
+    text.split(start.as_str()).nth(1).and_then(|rest| rest.split("```").next()).unwrap()
+}
+
+#[test]
+fn the_crate_of_the_plugin_tutorial_can_be_had_from_a_clone() {
+    let readme = read("plugin-sdk/README.md");
+    let folder = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(workspace(), folder.path().join("lockgate")).unwrap();
+    let deny = folder.path().join("deny");
+    std::fs::create_dir_all(deny.join("src")).unwrap();
+    std::fs::write(deny.join("Cargo.toml"), block(&readme, "toml")).unwrap();
+    std::fs::write(deny.join("src/lib.rs"), block(&readme, "rust")).unwrap();
+    // The versions that are here already: nothing is fetched.
+    std::fs::copy(workspace().join("Cargo.lock"), deny.join("Cargo.lock")).unwrap();
+    let resolved = std::process::Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(["metadata", "--offline", "--format-version", "1"])
+        .current_dir(&deny)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&resolved.stderr);
+    assert!(resolved.status.success(), "{said}");
+}

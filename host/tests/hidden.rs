@@ -3,6 +3,8 @@
 
 #[path = "hidden/alike.rs"]
 mod alike;
+#[path = "hidden/refused.rs"]
+mod refused;
 #[path = "support/spellings.rs"]
 mod spellings;
 #[path = "support/support.rs"]

@@ -132,3 +132,23 @@ fn sighup_reads_the_configuration_again() {
     gate.said(mark, "line about the bad configuration", |line| line.contains("fliters"));
     assert!(client.tools().contains(&"secret_canary".to_owned()));
 }
+
+#[test]
+fn looking_again_says_that_nothing_changed_or_what_waits_for_a_restart() {
+    let mut gate = Setup::fixture(&[]).with_top("listen", json!("127.0.0.1:18081")).start();
+    let pid = nix::unistd::Pid::from_raw(gate.process().pid());
+    let look_again = || nix::sys::signal::kill(pid, nix::sys::signal::SIGHUP).unwrap();
+    let mark = gate.mark();
+    look_again();
+    gate.said(mark, "that nothing changed", |line| line.contains("nothing changed"));
+
+    let text = std::fs::read_to_string(gate.config()).unwrap();
+    let mut config: Value = serde_json::from_str(&text).unwrap();
+    config["listen"] = json!("127.0.0.1:18082");
+    let mark = gate.mark();
+    std::fs::write(gate.config(), config.to_string()).unwrap();
+    look_again();
+    gate.said(mark, "that `listen` waits for the next start", |line| {
+        line.contains("changes of listen take effect at the next start")
+    });
+}

@@ -1,6 +1,7 @@
 //! Configuration, plugins and gateway put together: what the commands command.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
@@ -53,6 +54,7 @@ pub struct Stack {
     filters: Vec<FilterReport>,
     degraded: Arc<Mutex<bool>>,
     trigger: Mutex<Option<Trigger>>,
+    asked: Arc<AtomicBool>,
     ended: CancellationToken,
 }
 
@@ -70,6 +72,7 @@ impl Stack {
             built_in,
             degraded: Arc::default(),
             trigger: Mutex::default(),
+            asked: Arc::default(),
             ended: CancellationToken::new(),
         };
         if config.plugins.dir.is_none() {
@@ -158,6 +161,7 @@ impl Stack {
             plugins,
             loaded,
             degraded: Arc::clone(&self.degraded),
+            asked: Arc::clone(&self.asked),
         };
         let ended = self.ended.clone();
         tokio::spawn(async move { ended.run_until_cancelled(reloading.run(watch)).await });
@@ -166,7 +170,10 @@ impl Stack {
     /// Looks at configuration and plugins again, as after SIGHUP.
     pub fn look_again(&self) {
         match &*self.trigger.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(trigger) => trigger.look_again(),
+            Some(trigger) => {
+                self.asked.store(true, Ordering::Relaxed);
+                trigger.look_again();
+            }
             None => tracing::warn!("nothing to look at again: `plugins.dir` is not set"),
         }
     }

@@ -72,6 +72,11 @@ impl Loaded {
         }
     }
 
+    /// The value of a key as the file gives it, variables replaced, if the file gives one.
+    pub fn stated(&self, path: &KeyPath) -> Option<serde_json::Value> {
+        self.tree.find(path).map(Node::to_json)
+    }
+
     /// The value of a key as JSON with its variables still in it, if it has any. This may be shown.
     pub fn written(&self, path: &KeyPath) -> Option<serde_json::Value> {
         let node = self.tree.find(path)?;

@@ -17,6 +17,7 @@ pub use states::{States, Stored};
 pub use told::Asked;
 
 use super::breaker::Permit;
+use super::decisions::{DecisionKind, Decisions, observed};
 use super::{
     CallView, Decision, DefinitionsEdit, DefinitionsView, ExchangeView, Failure, FailureKind, ItemKind,
     ItemsView, Outcome, Question, Rejection, RequestHead, Verdict, Visibility,
@@ -188,8 +189,8 @@ impl Chain {
                     .map_err(|message| Failure { kind: FailureKind::BadOutput, message })?;
                 Ok(edited)
             };
-            match ask(placed, "catalog", end, hook).await? {
-                Some(edited) => view = edited,
+            match ask(placed, "catalog", end, None, hook).await? {
+                Some((edited, _)) => view = edited,
                 None => continue,
             }
         }
@@ -232,7 +233,14 @@ impl Chain {
                 }
                 Ok(answers)
             };
-            let Some(answers) = ask(placed, "access", end, hook).await? else { continue };
+            let decisions = items.decisions.as_deref();
+            let Some((answers, rule)) = ask(placed, "access", end, decisions, hook).await? else { continue };
+            // A list is no refusal of what it leaves out.
+            if let Some(decisions) = decisions.filter(|_| !items.method.ends_with("/list")) {
+                let all = answers.iter().all(|answer| *answer == Visibility::Visible);
+                let kind = if all { DecisionKind::Visible } else { DecisionKind::Hidden };
+                decisions.record(&placed.name, "access", kind, rule);
+            }
             for (&i, answer) in seen.iter().zip(&answers) {
                 if let Some(slot) = visible.get_mut(i) {
                     *slot &= *answer == Visibility::Visible;
@@ -251,17 +259,20 @@ impl Chain {
             }
             call.state = states.of(*position);
             call.answers = states.answers_of(*position);
-            let effects = match ask(placed, "request", end, async || {
-                placed.filter.request(Arc::new(call.clone())).await
-            })
-            .await
-            {
-                Ok(Some(effects)) => effects,
+            let decisions = call.decisions.clone();
+            let hook = async || placed.filter.request(Arc::new(call.clone())).await;
+            let (effects, rule) = match ask(placed, "request", end, Some(&decisions), hook).await {
+                Ok(Some(decided)) => decided,
                 Ok(None) => continue,
                 Err(closed) => {
                     return Up::Answered { outcome: Outcome::Failure(closed.error()), below: *position };
                 }
             };
+            let kind = match (&effects.verdict, &effects.reroute) {
+                (Verdict::Proceed, Some(_)) => DecisionKind::Rerouted,
+                (verdict, _) => kind_of(verdict, effects.params.is_some()),
+            };
+            decisions.record(&placed.name, "request", kind, rule);
             if let Some(state) = effects.state {
                 states.put(*position, state);
             }
@@ -271,7 +282,8 @@ impl Chain {
                     return Up::Answered { outcome: Outcome::Success(result), below: *position };
                 }
                 Verdict::Reject(rejection) => {
-                    tracing::debug!(filter = %placed.name, call = call.id, "rejected");
+                    let said = rejection.message.as_str();
+                    tracing::debug!(filter = %placed.name, call = call.id, said, "the filter refused the call");
                     return Up::Answered { outcome: Outcome::Failure(rejection.error()), below: *position };
                 }
                 Verdict::Ask(questions) => return Up::Asked { position: *position, questions },
@@ -295,8 +307,10 @@ impl Chain {
             }
             call.state = states.of(*position);
             let hook = async || placed.filter.response(Arc::new(call.clone())).await;
-            match ask(placed, "response", end, hook).await {
-                Ok(Some(effects)) => {
+            match ask(placed, "response", end, Some(&call.decisions), hook).await {
+                Ok(Some((effects, rule))) => {
+                    let kind = kind_of(&effects.verdict, effects.outcome.is_some());
+                    call.decisions.record(&placed.name, "response", kind, rule);
                     if let Some(state) = effects.state {
                         states.put(*position, state);
                     }
@@ -337,8 +351,18 @@ impl Chain {
                 continue;
             }
             let hook = async || placed.filter.upstream(Arc::new(view.clone())).await;
-            match ask(placed, "upstream", end, hook).await {
-                Ok(Some(effects)) => {
+            let decisions = view.call.as_ref().map(|call| call.decisions.clone());
+            match ask(placed, "upstream", end, decisions.as_deref(), hook).await {
+                Ok(Some((effects, rule))) => {
+                    let edited = !(effects.set.is_empty() && effects.remove.is_empty());
+                    let kind = match (&effects.reject, edited) {
+                        (Some(_), _) => DecisionKind::Rejected,
+                        (None, true) => DecisionKind::Edited,
+                        (None, false) => DecisionKind::Passed,
+                    };
+                    if let Some(decisions) = &decisions {
+                        decisions.record(&placed.name, "upstream", kind, rule);
+                    }
                     if let Some(rejection) = effects.reject {
                         return Err(rejection);
                     }
@@ -399,11 +423,13 @@ pub async fn authenticate(
         if let Some(decision) = placed.identities.find(&head) {
             return Ok(Some(decision));
         }
-        match ask(placed, "authenticate", end, async || placed.filter.authenticate(head.clone()).await)
-            .await?
-        {
-            Some(Decision::Skip) | None => last = Some(Decision::Skip),
-            Some(decision) => {
+        let hook = async || placed.filter.authenticate(head.clone()).await;
+        match ask(placed, "authenticate", end, None, hook).await? {
+            Some((Decision::Skip, _)) | None => last = Some(Decision::Skip),
+            Some((decision, rule)) => {
+                if let Decision::Refuse { status, .. } = &decision {
+                    tracing::debug!(filter = %placed.name, hook = "authenticate", status, rule, "the filter refused the caller");
+                }
                 placed.identities.keep(&head, &decision);
                 return Ok(Some(decision));
             }
@@ -412,19 +438,32 @@ pub async fn authenticate(
     Ok(last)
 }
 
-/// Runs one hook under the breaker and the phase's budget. `Ok(None)`: it failed and is skipped.
+/// Runs one hook under the breaker and the phase's budget. With its answer comes the rule that it named,
+/// if it did. `Ok(None)`: it failed and is skipped.
 async fn ask<T>(
     placed: &Placed,
     hook: &'static str,
     end: Instant,
+    decisions: Option<&Decisions>,
     run: impl AsyncFnOnce() -> Result<T, Failure>,
-) -> Result<Option<T>, Closed> {
+) -> Result<Option<(T, Option<String>)>, Closed> {
     let open = placed.on_failure == OnFailure::Open && !matches!(hook, "authenticate" | "access");
     let closed = || Closed { filter: placed.name.clone() };
+    let failed = |why: String| {
+        let kind = if open { DecisionKind::Skipped } else { DecisionKind::Failed };
+        // What is told and asked meanwhile is no decision about the call itself.
+        let about_it = !matches!(hook, told::NOTIFICATION | told::ON_ASK | told::ON_ANSWER);
+        if let Some(decisions) = decisions.filter(|_| about_it) {
+            decisions.record(&placed.name, hook, kind, Some(why));
+        }
+    };
     if placed.breaker.permit() == Permit::Open {
+        failed("it failed too often and is not asked for a while (limits.breaker_faults)".to_owned());
         return if open { Ok(None) } else { Err(closed()) };
     }
-    let outcome = tokio::time::timeout_at(end.into(), run()).await.unwrap_or_else(|_| {
+    let call = decisions.map(Decisions::call);
+    let (outcome, rule) = observed(call, tokio::time::timeout_at(end.into(), run())).await;
+    let outcome = outcome.unwrap_or_else(|_| {
         Err(Failure {
             kind: FailureKind::Wall,
             message: format!("`{hook}`: the filters of this phase used up limits.chain_ms together"),
@@ -432,9 +471,11 @@ async fn ask<T>(
     });
     let opened = placed.breaker.record(outcome.is_err());
     match outcome {
-        Ok(value) => Ok(Some(value)),
+        Ok(value) => Ok(Some((value, rule))),
         Err(failure) => {
+            failed(format!("it failed: {failure}"));
             tracing::warn!(
+                call,
                 filter = %placed.name,
                 plugin = %placed.plugin,
                 version = placed.version.as_deref().unwrap_or("-"),
@@ -458,6 +499,16 @@ async fn ask<T>(
             }
             if open { Ok(None) } else { Err(closed()) }
         }
+    }
+}
+
+fn kind_of(verdict: &Verdict, edited: bool) -> DecisionKind {
+    match verdict {
+        Verdict::Proceed if edited => DecisionKind::Edited,
+        Verdict::Proceed => DecisionKind::Passed,
+        Verdict::Respond(_) => DecisionKind::Answered,
+        Verdict::Reject(_) => DecisionKind::Rejected,
+        Verdict::Ask(_) => DecisionKind::Asked,
     }
 }
 

@@ -146,6 +146,7 @@ mod tests {
             method: "tools/list".into(),
             items: names.iter().map(item).collect(),
             caller: Arc::new(Caller { principal: None, client: Arc::new(client), headers: Arc::default() }),
+            decisions: None,
         };
         let judged = placed.filter.access(Arc::new(view)).await.unwrap();
         judged.into_iter().map(|judged| judged == Visibility::Hidden).collect()

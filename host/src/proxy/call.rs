@@ -19,6 +19,7 @@ use super::methods::{self, Row, Subject};
 use super::notices::{Closing, Screened};
 use super::{Downlink, Snapshot, cursors, rescue};
 use crate::filter::chain::{Chain, Up};
+use crate::filter::decisions::Decisions;
 use crate::filter::{CallView, Caller, ItemKind, Outcome};
 use crate::jsonrpc::{self, Document, Kind, Limits, Message};
 use crate::protocol::methods::{DISCOVER, LISTEN};
@@ -45,7 +46,7 @@ pub(super) struct Run<'a> {
     deadline: Instant,
     hard_deadline: Instant,
     round: Round,
-    id: u64,
+    pub(super) decisions: Arc<Decisions>,
 }
 
 /// What a call is about, after `catalog` and `access` had their say.
@@ -87,6 +88,7 @@ impl Link {
             true => Some(Screened::lasting(scope.downlink.clone(), &self.server, &self.gateway)),
             false => Screened::of_call(&scope.downlink, &self.server, &chain, limit),
         };
+        let decisions = Arc::new(Decisions::of_call(CALLS.fetch_add(1, Ordering::Relaxed)));
         let _closing = Closing(screened.as_ref());
         let mut run = Run {
             link: self,
@@ -101,7 +103,7 @@ impl Link {
             deadline: started + Duration::from_secs(seconds),
             hard_deadline: started + Duration::from_secs(config.limits.call_max_seconds.max(seconds)),
             round: Round::default(),
-            id: CALLS.fetch_add(1, Ordering::Relaxed),
+            decisions: decisions.clone(),
             request,
             snapshot: snapshot.clone(),
         };
@@ -126,13 +128,19 @@ impl Link {
         if let (Some(screened), Some(_)) = (&screened, &end) {
             screened.finish(budget).await;
         }
+        let refusal = end.as_ref().filter(|end| end.is_error()).and_then(|_| decisions.refusal());
+        let refusal = refusal.as_ref();
         tracing::info!(
             target: "call",
+            call = decisions.call(),
             server = %self.server,
             method = %for_log(&method),
             name = name.as_deref().map(tracing::field::display),
             principal = principal.as_ref().map(|p| tracing::field::display(p.id.escape_debug().to_string())),
             outcome = end.as_ref().map_or("cancelled".to_owned(), End::word),
+            refused_by = refusal.map(|refusal| &*refusal.filter),
+            hook = refusal.map(|refusal| refusal.hook),
+            rule = refusal.and_then(|refusal| refusal.rule.as_deref()),
             ms = started.elapsed().as_millis() as u64,
             generation = snapshot.generation(),
         );
@@ -325,7 +333,7 @@ impl Run<'_> {
 
     fn view(&self, target: Option<&Target>) -> CallView {
         CallView {
-            id: self.id,
+            id: self.decisions.call(),
             method: self.method.clone(),
             server: self.link.server.clone(),
             name: target.map(|t| t.name.clone()),
@@ -340,6 +348,7 @@ impl Run<'_> {
             upstream_status: None,
             upstream_headers: None,
             state: Arc::default(),
+            decisions: self.decisions.clone(),
         }
     }
 
@@ -373,6 +382,13 @@ impl Run<'_> {
 }
 
 impl End {
+    fn is_error(&self) -> bool {
+        match self {
+            End::Made(outcome) => matches!(outcome, Outcome::Failure(_)),
+            End::Reply(message) => message.kind() == Kind::Error,
+        }
+    }
+
     /// For the log: never contents.
     fn word(&self) -> String {
         let error = |error: &[u8]| {

@@ -202,6 +202,7 @@ impl Run<'_> {
             method: self.method.clone(),
             items,
             caller: self.caller.clone(),
+            decisions: Some(self.decisions.clone()),
         };
         let mut visible = self.chain.access(view).await.map_err(|closed| rescue::closed(&closed))?;
         let readings = visible.split_off(count.min(visible.len()));

@@ -14,6 +14,11 @@ impl Glob {
         Glob { pattern: pattern.into() }
     }
 
+    /// The pattern as it was written.
+    pub fn pattern(&self) -> &str {
+        &self.pattern
+    }
+
     /// Does the whole name match? Takes at most the product of both lengths.
     pub fn matches(&self, name: &str) -> bool {
         let mut pattern = self.pattern.as_str();

@@ -24,6 +24,14 @@ pub fn error(message: &str) {
     write(Level::Error, message, &[]);
 }
 
+/// Names the rule by which this hook decides, as it stands in the configuration: `deny: delete_*`.
+///
+/// Lockgate shows the last one of a hook in the log line of a call that the filter refused, and in
+/// `lockgate plugin explain`. Clients never see it. No contents of calls: the line stands at info.
+pub fn rule(rule: &str) {
+    write(Level::Debug, "decided", &[("rule".to_owned(), rule.to_owned())]);
+}
+
 /// Like [`info`], with named values beside the message.
 pub fn info_with(message: &str, fields: &[(&str, &str)]) {
     let fields: Vec<(String, String)> =

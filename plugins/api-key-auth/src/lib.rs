@@ -1,7 +1,7 @@
 //! Authenticates callers by API keys that the configuration holds as SHA-256 hashes.
 
-use lockgate_plugin::clock;
 use lockgate_plugin::prelude::*;
+use lockgate_plugin::{clock, log};
 use sha2::{Digest, Sha256};
 use subtle::{ConditionallySelectable, ConstantTimeEq};
 
@@ -42,14 +42,23 @@ impl Authenticate for ApiKeyAuth {
         let Some(presented) = self.presented(request) else {
             return Ok(match self.missing {
                 Missing::Skip => Decision::Skip,
-                Missing::Refuse => self.refuse("", format!("send an API key in the header {}", self.header)),
+                Missing::Refuse => self.refuse(
+                    "missing: refuse",
+                    "",
+                    format!("send an API key in the header {}", self.header),
+                ),
             });
         };
         let Some(key) = self.find(&presented) else {
-            return Ok(self.refuse("invalid_token", "this API key is not known".to_owned()));
+            return Ok(self.refuse(
+                "keys: not among them",
+                "invalid_token",
+                "this API key is not known".to_owned(),
+            ));
         };
         if key.expires.is_some_and(|expires| expires <= clock::unix_ms() / 1000) {
-            return Ok(self.refuse("invalid_token", "this API key has expired".to_owned()));
+            let rule = format!("keys: {} has expired", key.name);
+            return Ok(self.refuse(&rule, "invalid_token", "this API key has expired".to_owned()));
         }
         Ok(Decision::Accept(Identity {
             claims: key.claims.clone(),
@@ -86,7 +95,8 @@ impl ApiKeyAuth {
     }
 
     /// 401; the challenge follows RFC 6750 where the key is a bearer token.
-    fn refuse(&self, error: &str, message: String) -> Decision {
+    fn refuse(&self, rule: &str, error: &str, message: String) -> Decision {
+        log::rule(rule);
         let challenge = match (self.is_bearer(), error) {
             (true, "") => "Bearer".to_owned(),
             (true, error) => format!("Bearer error=\"{error}\""),

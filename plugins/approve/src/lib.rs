@@ -3,8 +3,8 @@
 //! In the 2026-07-28 protocol the question is an `input_required` round, before that an elicitation while
 //! the call waits: Lockgate sees to it, and the filter is the same.
 
-use lockgate_plugin::any_matches;
 use lockgate_plugin::prelude::*;
+use lockgate_plugin::{any_matches, log};
 
 mod config;
 mod shown;
@@ -42,14 +42,23 @@ impl OnRequest for Approve {
         match call.answers().first() {
             None => Ok(match self.question(call)? {
                 Some(question) => Verdict::ask_consent(question),
-                None => Verdict::reject("this call has more arguments than its user could look through"),
+                None => {
+                    log::rule("more arguments than its user could look through");
+                    Verdict::reject("this call has more arguments than its user could look through")
+                }
             }),
             Some(Answer::Accepted(_)) => {
                 call.put_state(APPROVED, b"1")?;
                 Ok(Verdict::Proceed)
             }
-            Some(Answer::Declined) => Ok(Verdict::reject("the user declined this call")),
-            Some(_) => Ok(Verdict::reject("the user did not approve this call")),
+            Some(Answer::Declined) => {
+                log::rule("the user declined");
+                Ok(Verdict::reject("the user declined this call"))
+            }
+            Some(_) => {
+                log::rule("the user did not approve");
+                Ok(Verdict::reject("the user did not approve this call"))
+            }
         }
     }
 }
@@ -60,7 +69,15 @@ impl Approve {
         if any_matches(&self.except, &name) {
             return Ok(false);
         }
-        Ok(any_matches(&self.tools, &name) || (self.destructive && may_destroy(call)?))
+        if let Some(glob) = self.tools.iter().find(|glob| glob.matches(&name)) {
+            log::rule(&format!("tools: {}", glob.pattern()));
+            return Ok(true);
+        }
+        let concerns = self.destructive && may_destroy(call)?;
+        if concerns {
+            log::rule("destructive: the tool does not say that it destroys nothing");
+        }
+        Ok(concerns)
     }
 
     /// What the user reads; none if it would not be all that matters.

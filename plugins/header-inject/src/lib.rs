@@ -1,5 +1,6 @@
 //! Sets HTTP headers on the way to servers: fixed, templated, or from secrets.
 
+use lockgate_plugin::log;
 use lockgate_plugin::prelude::*;
 
 mod config;
@@ -54,6 +55,7 @@ impl OnUpstream for HeaderInject {
                     Err(unknown) if header.required => {
                         let message =
                             format!("{server} needs the header {name}, and there is no {{{unknown}}}");
+                        log::rule(&format!("headers: {name} is required"));
                         return Ok(ExchangeVerdict::Reject(Rejection::new(message)));
                     }
                     Err(_) => {}

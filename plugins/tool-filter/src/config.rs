@@ -107,6 +107,7 @@ impl Config {
                 annotations: rule.annotations,
                 names: globs(names),
                 visibility,
+                at,
             });
         }
         let mut taken = BTreeSet::new();

@@ -4,8 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use lockgate_plugin::any_matches;
 use lockgate_plugin::prelude::*;
+use lockgate_plugin::{any_matches, log};
 
 mod annotations;
 mod config;
@@ -15,6 +15,9 @@ mod tests;
 use annotations::Annotations;
 use config::Config;
 use serde_json::Value;
+
+/// So many items at most are those of a single call: the one, and its readings.
+const FEW: usize = 16;
 
 struct ToolFilter {
     kinds: Vec<Kind>,
@@ -35,6 +38,8 @@ struct Rule {
     annotations: BTreeMap<String, Value>,
     names: Vec<Glob>,
     visibility: Visibility,
+    /// Where it stands in the configuration: `rules[0]`.
+    at: String,
 }
 
 impl Filter for ToolFilter {
@@ -59,17 +64,31 @@ impl Access for ToolFilter {
             true => items.pluck("/annotations")?,
             false => vec![None; names.len()],
         };
+        // Lists are long; who refused a single call is what people ask.
+        let explains = names.len() <= FEW && !items.method().ends_with("/list");
+        let mut named: Option<(Visibility, String)> = None;
         let decide = |(name, annotations): (&String, Option<String>)| {
             let mut annotations = Annotations::new(annotations);
-            rules
+            let rule = rules
                 .iter()
-                .find(|rule| any_matches(&rule.names, name) && annotations.have(&rule.annotations))
-                .map_or_else(
-                    || if listed { self.by_lists(name) } else { Visibility::Visible },
-                    |rule| rule.visibility,
-                )
+                .find(|rule| any_matches(&rule.names, name) && annotations.have(&rule.annotations));
+            let visibility = match rule {
+                Some(rule) => rule.visibility,
+                None if listed => self.by_lists(name),
+                None => Visibility::Visible,
+            };
+            // Of several readings of one name, the one that hides it decides.
+            if explains && named.as_ref().is_none_or(|(before, _)| *before == Visibility::Visible) {
+                let text = rule.map_or_else(|| self.list_rule(name, listed), |rule| rule.text(name));
+                named = Some((visibility, text));
+            }
+            visibility
         };
-        Ok(names.iter().zip(annotations).map(decide).collect())
+        let decided = names.iter().zip(annotations).map(decide).collect();
+        if let Some((_, rule)) = named {
+            log::rule(&rule);
+        }
+        Ok(decided)
     }
 }
 
@@ -87,6 +106,23 @@ impl ToolFilter {
         rules
     }
 
+    /// What `by_lists` decides by, as it stands in the configuration.
+    fn list_rule(&self, name: &str, listed: bool) -> String {
+        if !listed {
+            return "kinds: does not name this kind".to_owned();
+        }
+        if let Some(glob) = self.deny.iter().find(|glob| glob.matches(name)) {
+            return format!("deny: {}", glob.pattern());
+        }
+        match &self.allow {
+            None => "not in deny".to_owned(),
+            Some(allow) => match allow.iter().find(|glob| glob.matches(name)) {
+                Some(glob) => format!("allow: {}", glob.pattern()),
+                None => "not in allow".to_owned(),
+            },
+        }
+    }
+
     fn by_lists(&self, name: &str) -> Visibility {
         let allowed = self.allow.as_ref().is_none_or(|allow| any_matches(allow, name));
         Visibility::from(allowed && !any_matches(&self.deny, name))
@@ -94,6 +130,12 @@ impl ToolFilter {
 }
 
 impl Rule {
+    fn text(&self, name: &str) -> String {
+        let list = if self.visibility == Visibility::Visible { "allow" } else { "deny" };
+        let glob = self.names.iter().find(|glob| glob.matches(name)).map(Glob::pattern).unwrap_or_default();
+        format!("{}.{list}: {glob}", self.at)
+    }
+
     fn is_personal(&self) -> bool {
         !self.principals.is_empty() || !self.claims.is_empty()
     }

@@ -1,12 +1,14 @@
 //! Puts what changes in the plugins' directory, or in the configuration's filters, into service.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
 use super::{is_degraded, tell};
+use crate::config::locate::KeyPath;
 use crate::config::{Config, Loaded, load};
 use crate::filter::placed::Placed;
 use crate::gateway::Gateway;
@@ -20,6 +22,8 @@ pub struct Reloading {
     pub plugins: Arc<Plugins>,
     pub loaded: Arc<Loaded>,
     pub degraded: Arc<Mutex<bool>>,
+    /// Set where somebody asked to look again, and wants to hear what came of it.
+    pub asked: Arc<AtomicBool>,
 }
 
 impl Reloading {
@@ -50,9 +54,11 @@ impl Reloading {
                 () = rewritten.notified() => Look::Asked,
                 () = &mut watch_file => continue,
             };
+            let mut news = false;
             if look == Look::Asked {
                 self.plugins.forget_refusals();
-                self.read_again(&mut config).await;
+                let read = self.read_again(&mut config).await;
+                news = read == Read::News;
             }
             match self.plugins.assemble(&config).await {
                 Ok(assembly) => {
@@ -64,6 +70,11 @@ impl Reloading {
                     if !same(self.gateway.snapshot().filters(), &filters) {
                         let generation = self.gateway.swap(Arc::new(config.clone()), filters);
                         tracing::info!(generation, "filters are in service");
+                        news = true;
+                    }
+                    news |= !assembly.notices.is_empty();
+                    if self.asked.swap(false, Ordering::Relaxed) && !news {
+                        tracing::info!("looked again at the configuration and the plugins: nothing changed");
                     }
                     if let Some(pause) = assembly.look_again_in {
                         ask_later(trigger.clone(), pause);
@@ -95,10 +106,10 @@ impl Reloading {
 
     /// Reads the configuration file again. Filters, their secrets and attaching follow it; the rest
     /// is said to need a restart.
-    async fn read_again(&self, config: &mut Config) {
+    async fn read_again(&self, config: &mut Config) -> Read {
         let path = self.loaded.path.clone();
         if path.as_os_str() == "-" {
-            return;
+            return Read::AsBefore;
         }
         let loaded = match tokio::task::spawn_blocking(move || load(&path)).await {
             Ok(Ok(loaded)) => loaded,
@@ -106,23 +117,37 @@ impl Reloading {
                 for problem in &error.problems {
                     tracing::error!("the configuration stays as it was: {}", problem.render(&error.file));
                 }
-                return;
+                return Read::News;
             }
             // The runtime is ending.
-            Err(_) => return,
+            Err(_) => return Read::News,
         };
         for warning in &loaded.warnings {
             tracing::warn!("{}", warning.render(&loaded.path));
         }
-        let fixed = needs_restart(&self.loaded.config, &loaded.config);
+        let mut fixed = needs_restart(&self.loaded.config, &loaded.config);
+        // As the files have it: `--listen` wins over what a file says, and changes nothing in it.
+        let listen = KeyPath::of(["listen"]);
+        if self.loaded.stated(&listen) != loaded.stated(&listen) {
+            fixed.push("listen");
+        }
         if !fixed.is_empty() {
             tracing::warn!("changes of {} take effect at the next start", fixed.join(", "));
         }
+        let news = !fixed.is_empty() || !loaded.warnings.is_empty();
         config.filters = loaded.config.filters;
         config.secrets = loaded.config.secrets;
         config.plugins.auto_attach = loaded.config.plugins.auto_attach;
         config.plugins.max_mib = loaded.config.plugins.max_mib;
+        if news { Read::News } else { Read::AsBefore }
     }
+}
+
+/// Whether reading the configuration again was worth a line of its own.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Read {
+    AsBefore,
+    News,
 }
 
 /// The sections that differ and are read at the start only.
@@ -131,7 +156,7 @@ fn needs_restart(before: &Config, now: &Config) -> Vec<&'static str> {
     let keys = !now.keys.is_empty() && before.keys != now.keys;
     let json = |config: &Config| serde_json::to_value(config).unwrap_or_default();
     let (before, now) = (json(before), json(now));
-    ["servers", "http", "limits", "/state_dir"]
+    ["servers", "dial_out", "command_urls", "http", "limits", "/state_dir"]
         .into_iter()
         .chain(["/plugins/dir", "/plugins/watch", "/plugins/cache_dir", "/plugins/prepare_seconds"])
         .filter(|key| {
@@ -174,9 +199,14 @@ mod tests {
         now.filters.push(crate::config::FilterEntry::default());
         assert_eq!(needs_restart(&before, &now), Vec::<&str>::new());
         now.servers.insert("a".into(), Server::default());
+        now.dial_out.push(crate::config::DialOut::default());
         now.plugins.dir = Some("x".into());
         now.keys.push("x".repeat(32).into());
-        assert_eq!(needs_restart(&before, &now), ["servers", "plugins.dir", "keys"]);
-        assert_eq!(needs_restart(&now, &before), ["servers", "plugins.dir"], "the made one serves on");
+        assert_eq!(needs_restart(&before, &now), ["servers", "dial_out", "plugins.dir", "keys"]);
+        assert_eq!(
+            needs_restart(&now, &before),
+            ["servers", "dial_out", "plugins.dir"],
+            "the made one serves on"
+        );
     }
 }

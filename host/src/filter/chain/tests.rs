@@ -117,6 +117,7 @@ fn view(name: &str) -> CallView {
         upstream_status: None,
         upstream_headers: None,
         state: Arc::default(),
+        decisions: Arc::default(),
     }
 }
 
@@ -139,6 +140,7 @@ fn items(names: &[&str]) -> ItemsView {
         method: "tools/list".into(),
         items: names.iter().map(item).collect(),
         caller: caller(),
+        decisions: None,
     }
 }
 

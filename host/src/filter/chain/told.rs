@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Chain, Row, States, ask};
+use crate::filter::decisions::Decisions;
 use crate::filter::{AskEffects, CallView, Delivery, NotificationView, Outcome, QuestionView};
 
 pub(super) const NOTIFICATION: &str = "notification";
@@ -64,7 +65,7 @@ impl Chain {
             }
             let seen = NotificationView { call: of(view.call.as_ref(), states, *position), ..view.clone() };
             let hook = async || placed.filter.notification(Arc::new(seen)).await;
-            match ask(placed, NOTIFICATION, end, hook).await {
+            match ask(placed, NOTIFICATION, end, decisions(view.call.as_ref()), hook).await.map(answer) {
                 Ok(Some(Delivery::Pass(None)) | None) => {}
                 Ok(Some(Delivery::Pass(Some(edited)))) => view.params = edited,
                 Ok(Some(Delivery::Drop)) => {
@@ -87,7 +88,7 @@ impl Chain {
             let seen = QuestionView { call: of(view.call.as_ref(), states, *position), ..view.clone() };
             let hook = async || placed.filter.input_ask(Arc::new(seen)).await;
             let answered = |outcome| Asked::Answered { outcome, from: position + 1 };
-            match ask(placed, ON_ASK, end, hook).await {
+            match ask(placed, ON_ASK, end, decisions(view.call.as_ref()), hook).await.map(answer) {
                 Ok(Some(AskEffects::Pass(None)) | None) => {}
                 Ok(Some(AskEffects::Pass(Some(edited)))) => view.params = edited,
                 Ok(Some(AskEffects::Answer(result))) => return answered(Outcome::Success(result)),
@@ -110,7 +111,7 @@ impl Chain {
             }
             let seen = QuestionView { call: of(view.call.as_ref(), states, *position), ..view.clone() };
             let hook = async || placed.filter.input_answer(Arc::new(seen)).await;
-            match ask(placed, ON_ANSWER, end, hook).await {
+            match ask(placed, ON_ANSWER, end, decisions(view.call.as_ref()), hook).await.map(answer) {
                 Ok(Some(AskEffects::Pass(None)) | None) => {}
                 Ok(Some(AskEffects::Pass(Some(edited)))) => {
                     view.answer = view.answer.take().map(|answer| match answer {
@@ -140,6 +141,14 @@ impl Row {
     pub fn asks(&self) -> bool {
         !self.input.is_empty()
     }
+}
+
+fn decisions(call: Option<&Arc<CallView>>) -> Option<&Decisions> {
+    call.map(|call| &*call.decisions)
+}
+
+fn answer<T>(asked: Option<(T, Option<String>)>) -> Option<T> {
+    asked.map(|(answer, _)| answer)
 }
 
 /// What `match.names` is held against: the resource that changed, or what the call is about.

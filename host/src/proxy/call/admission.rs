@@ -38,7 +38,10 @@ impl Run<'_> {
                     target.definition = Some(found.judged);
                 }
                 None if kind == ItemKind::Resource && self.may_be_unlisted(row, &visible).await? => {}
-                None => return Err(unknown()),
+                None => {
+                    self.decisions.not_listed(not_listed(kind));
+                    return Err(unknown());
+                }
             }
         }
         self.judge_one(target).await
@@ -95,7 +98,10 @@ impl Run<'_> {
                     target.definition = Some(found.judged);
                 }
                 None if kind == ItemKind::Resource && self.may_be_unlisted(row, &target.name).await? => {}
-                None => return Err(self.unknown(kind, &target.visible)),
+                None => {
+                    self.decisions.not_listed(not_listed(kind));
+                    return Err(self.unknown(kind, &target.visible));
+                }
             }
         }
         self.judge_one(target).await
@@ -145,4 +151,15 @@ impl Run<'_> {
             false => Err(self.unknown(target.kind, &target.visible)),
         }
     }
+}
+
+fn not_listed(kind: ItemKind) -> String {
+    let what = match kind {
+        ItemKind::Tool => "tool of this name",
+        ItemKind::Prompt => "prompt of this name",
+        ItemKind::Resource => "resource of this URI, and no template that covers it",
+        ItemKind::ResourceTemplate => "template of this URI",
+        ItemKind::Task => "task of this id",
+    };
+    format!("the server lists no {what}")
 }

@@ -31,7 +31,7 @@ impl Run<'_> {
         let failed = |error: UpstreamError| {
             if !matches!(error, UpstreamError::Cancelled) {
                 let method = for_log(&self.method);
-                tracing::warn!(server = %self.link.server, %method, call = self.id, "{error}");
+                tracing::warn!(server = %self.link.server, %method, call = self.decisions.call(), "{error}");
             }
             rescue::upstream(&error)
         };

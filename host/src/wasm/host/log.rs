@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use super::super::bindings::lockgate::plugin::log::{Host, Level};
 use super::super::filter::Identity;
 use super::super::store::State;
+use crate::filter::decisions::{name_rule, running_call};
 
 /// A line costs time stamp, level and name besides its text, so empty ones are bounded as well: 1,024
 /// lines of the default 64 KiB.
@@ -81,6 +82,9 @@ impl LogSink {
             if self.admit(bytes) < bytes {
                 continue;
             }
+            if key == "rule" {
+                name_rule(value);
+            }
             let _ = write!(rest, "{}{}={:?}", if rest.is_empty() { "" } else { " " }, escaped(key), value);
         }
         if admitted == 0 && !message.is_empty() {
@@ -89,11 +93,12 @@ impl LogSink {
         let filter = &*self.identity.name;
         let rest = (!rest.is_empty()).then_some(rest);
         let fields = rest.as_deref();
+        let call = running_call();
         match level {
-            Level::Debug => tracing::debug!(target: "plugin", filter, fields, "{text}"),
-            Level::Info => tracing::info!(target: "plugin", filter, fields, "{text}"),
-            Level::Warn => tracing::warn!(target: "plugin", filter, fields, "{text}"),
-            Level::Error => tracing::error!(target: "plugin", filter, fields, "{text}"),
+            Level::Debug => tracing::debug!(target: "plugin", filter, call, fields, "{text}"),
+            Level::Info => tracing::info!(target: "plugin", filter, call, fields, "{text}"),
+            Level::Warn => tracing::warn!(target: "plugin", filter, call, fields, "{text}"),
+            Level::Error => tracing::error!(target: "plugin", filter, call, fields, "{text}"),
         }
     }
 }

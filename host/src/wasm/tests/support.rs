@@ -160,6 +160,7 @@ pub(super) fn call() -> CallView {
         upstream_status: None,
         upstream_headers: None,
         state: Arc::new(BTreeMap::new()),
+        decisions: Arc::default(),
     }
 }
 
@@ -175,6 +176,7 @@ pub(super) fn items(names: &[&str]) -> ItemsView {
         method: "tools/list".into(),
         items: names.iter().map(item).collect(),
         caller: caller(),
+        decisions: None,
     }
 }
 

@@ -247,6 +247,7 @@ async fn a_filter_sees_what_itself_stored_in_the_call() {
         upstream_status: None,
         upstream_headers: None,
         state: Arc::new([("k".to_owned(), Bytes::from_static(b"of whoever was last"))].into()),
+        decisions: Arc::default(),
     };
     let mut view = NotificationView { call: Some(Arc::new(call)), ..notification(false) };
     assert!(chain.notification(&chain.row(&view.method), &mut view, &states).await);
