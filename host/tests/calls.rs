@@ -381,3 +381,19 @@ fn a_server_over_http_is_reached_with_headers_made_for_it() {
         }
     }
 }
+
+#[test]
+fn params_that_are_null_are_absent() {
+    let gate = Setup::fixture(&[]).start();
+    let mut client = gate.client("fx");
+    for body in [
+        r#"{"jsonrpc":"2.0","id":7,"method":"tools/list","params":null}"#,
+        r#"{"jsonrpc":"2.0","params":null,"id":7,"method":"ping"}"#,
+    ] {
+        client.raw(body.as_bytes(), "application/json").result();
+    }
+    let body = br#"{"jsonrpc":"2.0","method":"notifications/roots/list_changed","params":null}"#;
+    assert_eq!(client.raw(body, "application/json").status, 202);
+    let call = br#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":null}"#;
+    assert_eq!(client.raw(call, "application/json").error()["code"], -32602);
+}

@@ -32,9 +32,16 @@ pub fn split(
         what: fault.text(bytes),
         at: fault.at,
         id: None,
+        has_method: false,
     })?;
     let start = skip_space(bytes, 0);
-    let refused = |what: &'static str| Violation { code: -32600, what: what.into(), at: start, id: None };
+    let refused = |what: &'static str| Violation {
+        code: -32600,
+        what: what.into(),
+        at: start,
+        id: None,
+        has_method: false,
+    };
     let mut items = Vec::new();
     for child in Children::at(bytes, start) {
         if items.len() >= most {

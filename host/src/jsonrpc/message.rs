@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use super::fault::Fault;
 use super::reserved::Section;
 use super::scan::{Rules, scan};
-use super::shape::{Shape, readable_id};
+use super::shape::{Shape, has_method, readable_id};
 use super::span::Member;
 use super::strings::unescape;
 use super::walk::Children;
@@ -69,6 +69,8 @@ pub struct Violation {
     pub at: usize,
     /// The raw id, where it could be read before the violation.
     pub id: Option<Bytes>,
+    /// Whether it has a `method`: a request or notification, and no answer.
+    pub has_method: bool,
 }
 
 /// One item of a list result.
@@ -101,7 +103,12 @@ impl Message {
             Shape::of(&bytes, &found).map(|shape| (shape, found.lone.to_vec()))
         });
         match scanned {
-            Ok((shape, lone)) => Ok(Message { bytes: without_lone(bytes, &lone), shape: Arc::new(shape) }),
+            Ok((shape, lone)) => {
+                let message = Message { bytes: without_lone(bytes, &lone), shape: Arc::new(shape) };
+                // Absent params, as several clients and servers write them.
+                let absent = message.params().is_some_and(|params| params == "null");
+                Ok(if absent { message.with_params(b"{}") } else { message })
+            }
             Err(fault) => Err(violation(&bytes, rules, fault)),
         }
     }
@@ -247,6 +254,8 @@ fn without_lone(bytes: Bytes, lone: &[u32]) -> Bytes {
 #[cold]
 fn violation(bytes: &Bytes, rules: Rules, fault: Fault) -> Violation {
     let lenient = Rules { lenient: true, ..rules };
-    let id = scan(bytes, lenient, |_, found| readable_id(bytes, &found));
-    Violation { code: fault.code(), what: fault.text(bytes), at: fault.at, id: id.map(|id| bytes.slice(id)) }
+    let (id, has_method) =
+        scan(bytes, lenient, |_, found| (readable_id(bytes, &found), has_method(bytes, &found)));
+    let id = id.map(|id| bytes.slice(id));
+    Violation { code: fault.code(), what: fault.text(bytes), at: fault.at, id, has_method }
 }

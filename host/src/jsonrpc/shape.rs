@@ -62,7 +62,8 @@ impl Shape {
                 _ => return Err(form("`method` must be a string that is not empty", Some(method))),
             }
         }
-        if params.is_some_and(|params| first(params) != b'{') {
+        let absent = |params: Member| method.is_some() && params.value.of(bytes) == b"null";
+        if params.is_some_and(|params| first(params) != b'{' && !absent(params)) {
             return Err(form("`params` must be an object", params));
         }
         if error.is_some_and(|error| first(error) != b'{') {
@@ -171,6 +172,12 @@ pub(super) fn is_id(raw: &[u8]) -> bool {
         Some(b'-' | b'0'..=b'9') => raw.iter().all(|byte| !matches!(byte, b'.' | b'e' | b'E')),
         _ => false,
     }
+}
+
+/// Whether a message that is refused has a `method`.
+pub(super) fn has_method(bytes: &[u8], found: &Found<'_>) -> bool {
+    let envelope = found.noted.iter().filter(|member| member.section == Section::Envelope);
+    envelope.into_iter().any(|member| spells(member.name.inside(bytes), member.escaped, "method"))
 }
 
 /// The id of a message that is refused, for the answer: the only top-level `id`, if it is one.

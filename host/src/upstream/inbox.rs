@@ -216,7 +216,15 @@ impl Inbox {
 
     /// Something that breaks the law. The call it answers fails; what answers none is dropped.
     /// True if it ended the request that `origin` names.
-    pub(super) fn unacceptable(&self, origin: Origin, violation: Violation) -> bool {
+    pub(super) fn unacceptable(self: &Arc<Self>, origin: Origin, violation: Violation) -> bool {
+        if violation.has_method {
+            // No answer to anything, whatever its id. Its server waits for one.
+            tracing::debug!(target: "server", server = &*self.server, %violation, "a request or notification was refused");
+            if let Some(id) = violation.id.clone() {
+                question::refuse(self, id, violation.code, &violation.to_string());
+            }
+            return false;
+        }
         let id = violation.id.as_deref().and_then(minted);
         let id = match origin {
             // Whatever came instead of an answer ends an exchange that has no other.

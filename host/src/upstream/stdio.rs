@@ -246,7 +246,13 @@ async fn read(inbox: &Arc<Inbox>, stdout: ChildStdout, limits: Limits) {
                         "a message of {bytes} bytes, more than limits.server_message_bytes ({})",
                         limits.bytes
                     );
-                    let violation = Violation { code: -32600, what: what.into(), at: limits.bytes, id: None };
+                    let violation = Violation {
+                        code: -32600,
+                        what: what.into(),
+                        at: limits.bytes,
+                        id: None,
+                        has_method: false,
+                    };
                     let server = Arc::clone(&inbox.server);
                     inbox.fail_call(id, UpstreamError::Malformed { server, violation });
                 }

@@ -164,9 +164,20 @@ fn envelope_members_have_their_kinds() {
     for method in ["\"\"", "1", "null", "{}", "[\"m\"]"] {
         refused(format!(r#"{{"jsonrpc":"2.0","id":1,"method":{method}}}"#), -32600, "`method`");
     }
-    for params in ["[]", "null", "\"x\"", "1", "[{}]"] {
+    for params in ["[]", "\"x\"", "1", "[{}]"] {
         refused(format!(r#"{{"jsonrpc":"2.0","id":1,"method":"m","params":{params}}}"#), -32600, "`params`");
     }
+    // Several programs write absent params like this.
+    for (id, kind) in [(r#""id":1,"#, Kind::Request), ("", Kind::Notification)] {
+        let absent = message(format!(r#"{{"jsonrpc":"2.0",{id}"params" : null ,"method":"m"}}"#));
+        assert_eq!((absent.kind(), absent.params().unwrap()), (kind, Bytes::from_static(b"{}")));
+        let named = absent.with_param("a", b"1");
+        assert_eq!(
+            named.bytes(),
+            format!(r#"{{"jsonrpc":"2.0",{id}"params" : {{"a":1}} ,"method":"m"}}"#).as_bytes()
+        );
+    }
+    refused(r#"{"jsonrpc":"2.0","id":1,"result":{},"params":null}"#, -32600, "`params`");
     for error in ["[]", "null", "\"x\"", "-32600"] {
         refused(format!(r#"{{"jsonrpc":"2.0","id":1,"error":{error}}}"#), -32600, "`error`");
     }

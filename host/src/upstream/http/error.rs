@@ -22,7 +22,7 @@ impl Inner {
     pub(super) fn too_long(&self) -> UpstreamError {
         let cap = self.limits.bytes;
         let what = format!("a message of more than limits.server_message_bytes ({cap})");
-        let violation = Violation { code: -32600, what: what.into(), at: cap, id: None };
+        let violation = Violation { code: -32600, what: what.into(), at: cap, id: None, has_method: false };
         UpstreamError::Malformed { server: Arc::clone(&self.server), violation }
     }
 

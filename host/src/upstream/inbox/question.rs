@@ -33,13 +33,16 @@ const INTERNAL_ERROR: i32 = -32603;
 pub(super) struct Questions {
     patience: Patience,
     room: Arc<Semaphore>,
+    /// Refusals under way, so that a server that reads nothing does not fill the memory with them.
+    refusing: Arc<Semaphore>,
     /// By raw id.
     open: Mutex<HashMap<Bytes, CancellationToken>>,
 }
 
 impl Questions {
     pub(super) fn new(patience: Patience) -> Questions {
-        Questions { patience, room: Arc::new(Semaphore::new(patience.open)), open: Mutex::default() }
+        let room = || Arc::new(Semaphore::new(patience.open));
+        Questions { patience, room: room(), refusing: room(), open: Mutex::default() }
     }
 
     /// Whether any is open.
@@ -60,14 +63,18 @@ impl Questions {
 pub(super) fn take(inbox: &Arc<Inbox>, origin: Origin, request: Message) {
     let Some(id) = request.id().map(Bytes::copy_from_slice) else { return };
     let Ok(permit) = Arc::clone(&inbox.questions.room).try_acquire_owned() else {
-        tracing::warn!(target: "server", server = &*inbox.server, "more than {} open questions: one dropped", inbox.questions.patience.open);
-        return;
+        let most = inbox.questions.patience.open;
+        tracing::warn!(target: "server", server = &*inbox.server, "more than {most} open questions: one refused");
+        let why =
+            format!("more than {most} requests of this server wait for an answer: wait for some of them");
+        return refuse(inbox, id, INTERNAL_ERROR, &why);
     };
     let void = CancellationToken::new();
     {
         let mut open = lock(&inbox.questions.open);
         if open.contains_key(&id) {
             drop(open);
+            // An answer to the second would be taken for one to the first.
             tracing::warn!(target: "server", server = &*inbox.server, "two questions with one id: the second dropped");
             return;
         }
@@ -107,6 +114,24 @@ pub(super) fn take(inbox: &Arc<Inbox>, origin: Origin, request: Message) {
             if let Err(error) = sent {
                 tracing::debug!(target: "server", server = &*inbox.server, %error, "answer to a question not sent");
             }
+        }
+        drop(permit);
+    });
+}
+
+/// Answers a request with an error, as nobody will be asked.
+pub(super) fn refuse(inbox: &Arc<Inbox>, id: Bytes, code: i32, why: &str) {
+    let Ok(permit) = Arc::clone(&inbox.questions.refusing).try_acquire_owned() else { return };
+    let answer = Message::error(Some(&id), code, why, None);
+    let inbox = Arc::clone(inbox);
+    tokio::spawn(async move {
+        let outgoing = Arc::clone(&inbox.outgoing);
+        let sent = tokio::select! {
+            sent = inbox.wire.send(answer, "answer", outgoing) => sent,
+            () = inbox.ended.cancelled() => Ok(()),
+        };
+        if let Err(error) = sent {
+            tracing::debug!(target: "server", server = &*inbox.server, %error, "refusal of a question not sent");
         }
         drop(permit);
     });

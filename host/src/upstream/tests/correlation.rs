@@ -272,3 +272,14 @@ async fn notifications_of_a_client_pass_but_progress_only_where_it_is_the_only_o
         assert!(!passes || told.contains("roots/list_changed"), "{told}");
     }
 }
+
+#[tokio::test]
+async fn a_question_that_breaks_the_law_is_answered_and_ends_no_call() {
+    let (client, _heard) = Client::new("c");
+    let (_all, lease) = connect(python(SERVER), client.clone()).await;
+    // The first is the id of the call itself on the wire: a server counts its own ids as it likes.
+    for id in ["2", "\"own\""] {
+        let told = result(&lease.connection, tool("ask badly", id, client.clone())).await;
+        assert!(told.contains("-32600") && told.contains("`params` must be an object"), "{id}: {told}");
+    }
+}

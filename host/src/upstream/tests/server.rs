@@ -56,6 +56,9 @@ for line in sys.stdin.buffer:
             question = arguments["id"]
             asked[json.dumps(json.loads(question))] = id
             raw('{"jsonrpc":"2.0","method":"%s","id":%s,"params":{"_meta":{"progressToken":7}}}' % (arguments["method"], question))
+        elif name == "ask badly":
+            asked[json.dumps(arguments)] = id
+            raw('{"jsonrpc":"2.0","method":"roots/list","id":%s,"params":[]}' % json.dumps(arguments))
         elif name == "ask and go":
             raw('{"jsonrpc":"2.0","method":"roots/list","id":"later"}')
             answer(id, {"gone": True})
