@@ -10,7 +10,9 @@ mod duplicates;
 mod fault;
 mod index;
 mod message;
+mod meter;
 mod pointer;
+mod replacements;
 mod reserved;
 mod scan;
 mod shape;
@@ -23,6 +25,7 @@ pub use alike::alike;
 pub use batch::{is_array, split};
 pub use document::{Document, EditError, JsonKind};
 pub use message::{Kind, Limits, ListItem, Message, Source, Violation};
+pub use meter::Meter;
 pub use pointer::{get, pointer};
 pub use strings::{escape, unescape};
 

@@ -1,6 +1,5 @@
 //! One JSON document read and edited by JSON Pointer (RFC 6901), over spliced bytes.
 
-use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -9,12 +8,14 @@ use bytes::Bytes;
 use super::fault::{Fault, What};
 use super::index::Index;
 use super::message::{Limits, Source};
-use super::pointer::{Parent, Place, Tokens, locate, place, root, tokens};
+use super::meter::Meter;
+use super::pointer::{Parent, Place, Tokens, locate, place, root, shown, tokens};
+use super::replacements::Replacements;
 use super::scan::{Rules, scan};
 use super::span::Span;
 use super::splice::spliced;
 use super::strings::{escape, unescape};
-use super::walk::{Children, Node, each_string};
+use super::walk::{Children, Node, View, each_string};
 
 /// Documents above this many bytes are read through a skip index.
 const INDEXED: usize = 4096;
@@ -46,6 +47,12 @@ pub enum EditError {
     /// A limit of the law is exceeded by the edit.
     #[error("{0}")]
     Limit(String),
+    /// The answer has more bytes than the meter allows; at least so many.
+    #[error("the answer has {0} bytes or more")]
+    TooLarge(usize),
+    /// The meter's time was over before the work was done.
+    #[error("it took too long")]
+    OutOfTime,
 }
 
 /// One JSON value that already passed the law, with the edits made so far.
@@ -59,20 +66,43 @@ pub struct Document {
     edited: bool,
     /// Of the bytes as they stand; built by the first read that is worth it.
     index: Option<Arc<Index>>,
+    /// It would be too large.
+    unindexed: bool,
     /// Members and items in all, once counted.
     members: Option<u32>,
+    /// What reads and edits may cost.
+    meter: Meter,
 }
 
 impl Document {
     /// `bytes` must be one JSON value that passed [`super::Message::parse`] (or a part of it).
     pub fn new(bytes: Bytes, limits: Limits) -> Document {
-        Document { bytes, limits, edited: false, index: None, members: None }
+        Document {
+            bytes,
+            limits,
+            edited: false,
+            index: None,
+            unindexed: false,
+            members: None,
+            meter: Meter::default(),
+        }
     }
 
     /// Scans a JSON value from elsewhere under the law first.
     pub fn parse(bytes: Bytes, limits: Limits) -> Result<Document, EditError> {
         let (_, members) = judged(&bytes, limits)?;
         Ok(Document { members: Some(members), ..Document::new(bytes, limits) })
+    }
+
+    /// Whatever is read and edited from now on costs no more than the meter allows; what it stops is refused
+    /// with [`EditError::OutOfTime`] or [`EditError::TooLarge`].
+    pub fn metered(self, meter: Meter) -> Document {
+        Document { meter, ..self }
+    }
+
+    /// Bytes that this document takes beside its text.
+    pub fn index_bytes(&self) -> usize {
+        self.index.as_ref().map_or(0, |index| index.bytes())
     }
 
     /// Whether any edit changed a byte.
@@ -99,10 +129,13 @@ impl Document {
     /// The string at the pointer, unescaped. [`EditError::WrongKind`] if another value stands there.
     pub fn text(&mut self, at: &str) -> Result<Option<String>, EditError> {
         let Some(node) = self.node(at)? else { return Ok(None) };
-        match self.bytes.get(node.span).and_then(unescape) {
-            Some(text) => Ok(Some(text.into_owned())),
-            None => Err(EditError::WrongKind(format!("what stands at {at:?} is not a string"))),
-        }
+        let raw = self.bytes.get(node.span).unwrap_or_default();
+        self.fits_room(raw)?;
+        let Some(text) = unescape(raw) else {
+            return Err(EditError::WrongKind(format!("what stands at {} is not a string", shown(at))));
+        };
+        self.meter.take(text.len())?;
+        Ok(Some(text.into_owned()))
     }
 
     /// The member names of the object, unescaped, in their order; empty if nothing stands there.
@@ -110,11 +143,19 @@ impl Document {
     pub fn keys(&mut self, at: &str) -> Result<Vec<String>, EditError> {
         let Some(node) = self.node(at)? else { return Ok(Vec::new()) };
         if self.kind_of(&node) != Some(JsonKind::Object) {
-            return Err(EditError::WrongKind(format!("what stands at {at:?} is not an object")));
+            return Err(EditError::WrongKind(format!("what stands at {} is not an object", shown(at))));
         }
-        let name = |name: Range<usize>| Some(unescape(self.bytes.get(name)?)?.into_owned());
-        let children = Children::of(&self.bytes, self.index.as_deref(), &node);
-        Ok(children.filter_map(|child| name(child.name)).collect())
+        let mut names = Vec::new();
+        for child in Children::of(self.view(), &node) {
+            let raw = self.bytes.get(child.name).unwrap_or_default();
+            self.fits_room(raw)?;
+            if let Some(name) = unescape(raw) {
+                self.meter.take(name.len())?;
+                names.push(name.into_owned());
+            }
+        }
+        self.in_time()?;
+        Ok(names)
     }
 
     /// The number of members or items; none if nothing stands there. [`EditError::WrongKind`] if it
@@ -123,10 +164,13 @@ impl Document {
         let Some(node) = self.node(at)? else { return Ok(None) };
         match self.kind_of(&node) {
             Some(JsonKind::Object | JsonKind::Array) => {
-                let count = Children::of(&self.bytes, self.index.as_deref(), &node).count();
+                let count = Children::of(self.view(), &node).count();
+                self.in_time()?;
                 Ok(Some(u32::try_from(count).unwrap_or(u32::MAX)))
             }
-            _ => Err(EditError::WrongKind(format!("what stands at {at:?} is neither object nor array"))),
+            _ => {
+                Err(EditError::WrongKind(format!("what stands at {} is neither object nor array", shown(at))))
+            }
         }
     }
 
@@ -134,11 +178,16 @@ impl Document {
     pub fn strings(&mut self, at: &str) -> Result<Vec<(String, String)>, EditError> {
         let Some(node) = self.node(at)? else { return Ok(Vec::new()) };
         let mut found = Vec::new();
-        each_string(&self.bytes, self.index.as_deref(), node, at, |pointer, span| {
-            if let Some(text) = self.bytes.get(span).and_then(unescape) {
+        each_string(self.view(), node, at, |pointer, span| {
+            let raw = self.bytes.get(span).unwrap_or_default();
+            self.fits_room(raw)?;
+            if let Some(text) = unescape(raw) {
+                self.meter.take(pointer.len() + text.len())?;
                 found.push((pointer.to_owned(), text.into_owned()));
             }
-        });
+            Ok(())
+        })?;
+        self.in_time()?;
         Ok(found)
     }
 
@@ -146,6 +195,7 @@ impl Document {
     /// Its parent must exist.
     pub fn set(&mut self, at: &str, json: &[u8]) -> Result<(), EditError> {
         let tokens = parsed(at)?;
+        self.spend(json.len())?;
         let depth = self.limits.depth.saturating_sub(u16::try_from(tokens.len()).unwrap_or(u16::MAX));
         let judgement = judged(json, Limits { depth, ..self.limits });
         let (span, added) = judgement.map_err(|error| match error {
@@ -156,19 +206,22 @@ impl Document {
         })?;
         let value = span.of(json);
         let Some((last, parent)) = tokens.split_last() else {
-            let whole = root(&self.bytes, None).span;
+            let whole = root(View::plain(&self.bytes)).span;
             return self.replace(whole, &[value], 0, added);
         };
-        let index = self.indexed();
-        let Some(parent_node) =
-            locate(&self.bytes, index.as_deref(), root(&self.bytes, index.as_deref()), parent)
-        else {
+        let view = self.view();
+        let parent_node = locate(view, root(view), parent);
+        self.in_time()?;
+        let Some(parent_node) = parent_node else {
             return Err(EditError::InvalidPointer(format!(
-                "nothing stands above {at:?}; set the parent first"
+                "nothing stands above {}; set the parent first",
+                shown(at)
             )));
         };
         let token: &str = last;
-        match place(&self.bytes, index.as_deref(), &parent_node, token) {
+        let place = place(self.view(), &parent_node, token);
+        self.in_time()?;
+        match place {
             Place::Present { child, .. } => self.replace(child.node.span, &[value], 0, added),
             Place::Absent { last, parent } => {
                 let comma: &[u8] = if last.is_some() { b"," } else { b"" };
@@ -177,10 +230,12 @@ impl Document {
                     Parent::Object => self.replace(end..end, &[comma, &escape(token), b":", value], 1, added),
                     Parent::Array if token == "-" => self.replace(end..end, &[comma, value], 1, added),
                     Parent::Array => Err(EditError::InvalidPointer(format!(
-                        "{at:?} names no item of the array; use a number below its length, or - to append"
+                        "{} names no item of the array; use a number below its length, or - to append",
+                        shown(at)
                     ))),
                     Parent::Scalar => Err(EditError::WrongKind(format!(
-                        "what stands above {at:?} is neither object nor array"
+                        "what stands above {} is neither object nor array",
+                        shown(at)
                     ))),
                 }
             }
@@ -198,18 +253,16 @@ impl Document {
         let Some((last, parent)) = tokens.split_last() else {
             return Err(EditError::InvalidPointer("the whole document cannot be removed; set it".to_owned()));
         };
-        let index = self.indexed();
-        let from = root(&self.bytes, index.as_deref());
-        let Some(parent) = locate(&self.bytes, index.as_deref(), from, parent) else { return Ok(()) };
-        let Place::Present { child, previous, next } = place(&self.bytes, index.as_deref(), &parent, last)
-        else {
-            return Ok(());
-        };
+        let view = self.view();
+        let place = locate(view, root(view), parent).map(|parent| place(view, &parent, last));
+        self.in_time()?;
+        let Some(Place::Present { child, previous, next }) = place else { return Ok(()) };
         let edit = match (next, previous) {
             (Some(next), _) => child.name.start..next,
             (None, Some(previous)) => previous..child.node.span.end,
             (None, None) => child.name.start..child.node.span.end,
         };
+        self.spend(self.bytes.len())?;
         let gone = self.count(child.node.span) + 1;
         self.members = self.members.map(|members| members.saturating_sub(gone));
         self.put(edit, &[]);
@@ -219,31 +272,17 @@ impl Document {
     /// Replaces the strings at the pointers by other strings, all or nothing, in one pass over the
     /// document. Where a pointer is given twice the last text stands.
     pub fn replace_strings(&mut self, edits: &[(String, String)]) -> Result<(), EditError> {
-        for (pointer, _) in edits {
-            parsed(pointer)?;
-        }
-        let wanted: HashMap<&str, &str> =
-            edits.iter().map(|(at, text)| (at.as_str(), text.as_str())).collect();
+        let mut wanted = Replacements::new(edits)?;
         let Some(node) = self.node("")? else { return Ok(()) };
-        let mut found: Vec<(Range<usize>, &str)> = Vec::with_capacity(wanted.len());
-        each_string(&self.bytes, self.index.as_deref(), node, "", |pointer, span| {
-            if let Some(text) = wanted.get(pointer) {
-                found.push((span, text));
-            }
-        });
-        if found.len() < wanted.len() {
-            for (pointer, _) in edits {
-                match self.kind(pointer)? {
-                    Some(JsonKind::Text) => {}
-                    None => return Err(EditError::InvalidPointer(format!("nothing stands at {pointer:?}"))),
-                    _ => {
-                        return Err(EditError::WrongKind(format!(
-                            "what stands at {pointer:?} is not a string"
-                        )));
-                    }
-                }
-            }
+        let found = wanted.find(self.view(), node);
+        self.in_time()?;
+        if let Some(pointer) = wanted.missing(edits) {
+            return Err(match self.kind(pointer)? {
+                None => EditError::InvalidPointer(format!("nothing stands at {}", shown(pointer))),
+                Some(_) => EditError::WrongKind(format!("what stands at {} is not a string", shown(pointer))),
+            });
         }
+        self.spend(self.bytes.len())?;
         let mut out = Vec::with_capacity(self.bytes.len());
         let mut done = 0;
         for (span, text) in found {
@@ -253,6 +292,7 @@ impl Document {
                 out.extend_from_slice(raw);
             } else {
                 out.extend_from_slice(&escape(text));
+                self.fits(out.len())?;
             }
             done = span.end;
         }
@@ -267,16 +307,38 @@ impl Document {
     /// The value at the pointer, through the index where it is worth one.
     fn node(&mut self, at: &str) -> Result<Option<Node>, EditError> {
         let tokens = parsed(at)?;
-        if self.index.is_none() && self.bytes.len() > INDEXED {
+        if self.index.is_none() && !self.unindexed && self.bytes.len() > INDEXED {
+            self.spend(self.bytes.len())?;
             self.index = Index::build(&self.bytes).map(Arc::new);
+            self.unindexed = self.index.is_none();
         }
-        let index = self.index.as_deref();
-        Ok(locate(&self.bytes, index, root(&self.bytes, index), &tokens).filter(|node| !node.span.is_empty()))
+        let view = self.view();
+        let node = locate(view, root(view), &tokens).filter(|node| !node.span.is_empty());
+        self.in_time()?;
+        Ok(node)
     }
 
-    /// The index if there is one: an edit drops it, so it does not pay to build one for an edit.
-    fn indexed(&self) -> Option<Arc<Index>> {
-        self.index.clone()
+    fn view(&self) -> View<'_> {
+        View { bytes: &self.bytes, index: self.index.as_deref(), meter: &self.meter }
+    }
+
+    /// Counts work over so many bytes before it is done.
+    fn spend(&self, bytes: usize) -> Result<(), EditError> {
+        if self.meter.goes_on(bytes) { Ok(()) } else { Err(EditError::OutOfTime) }
+    }
+
+    /// Whether what was found is the whole truth: a walk ends early when its time is over.
+    fn in_time(&self) -> Result<(), EditError> {
+        self.spend(0)
+    }
+
+    /// Whether a string may fit into the answer: it is not unescaped only to find that it does not.
+    fn fits_room(&self, raw: &[u8]) -> Result<(), EditError> {
+        /// The longest escape of one byte: `\u0041`.
+        const ESCAPE: usize = 6;
+        self.spend(raw.len())?;
+        let least = raw.len().saturating_sub(2) / ESCAPE;
+        if least > self.meter.room() { Err(EditError::TooLarge(least)) } else { Ok(()) }
     }
 
     fn kind_of(&self, node: &Node) -> Option<JsonKind> {
@@ -304,6 +366,7 @@ impl Document {
         {
             return Ok(());
         }
+        self.spend(self.bytes.len())?;
         self.fits(self.bytes.len() - edit.len() + pieces.iter().map(|piece| piece.len()).sum::<usize>())?;
         let before = match self.members {
             Some(members) => members,
@@ -338,6 +401,7 @@ impl Document {
         self.bytes = bytes;
         self.edited = true;
         self.index = None;
+        self.unindexed = false;
     }
 
     /// Members and items in a value of this document.

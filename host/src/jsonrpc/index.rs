@@ -3,6 +3,9 @@
 
 /// Strings shorter than this are skipped by reading them.
 const LONG: usize = 64;
+/// Most entries, 3 MiB of them: a document of nothing but small containers would have an index that is several
+/// times its own size. It is read without one.
+const MOST: usize = 256 << 10;
 
 /// A place in an [`Index`].
 #[derive(Clone, Copy, Debug, Default)]
@@ -30,6 +33,9 @@ impl Index {
         let mut open: Vec<usize> = Vec::new();
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {
+            if entries.len() >= MOST {
+                return None;
+            }
             match byte {
                 b'"' => {
                     let end = super::walk::string_end(bytes, at)?;
@@ -57,6 +63,11 @@ impl Index {
         open.is_empty().then_some(Index { entries })
     }
 
+    /// What it takes of memory, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.entries.capacity() * size_of::<Entry>()
+    }
+
     /// If an indexed value begins at `at` and is the next one at `cursor`: its end, the cursor of
     /// what is inside of it, and the cursor after it.
     #[inline]
@@ -68,7 +79,7 @@ impl Index {
 
 #[cfg(test)]
 mod tests {
-    use super::super::walk::{Children, Node};
+    use super::super::walk::{Children, Node, View};
     use super::*;
 
     #[test]
@@ -80,7 +91,8 @@ mod tests {
         let bytes = text.as_bytes();
         let index = Index::build(bytes).unwrap();
         fn compare(bytes: &[u8], index: &Index, node: &Node) -> usize {
-            let with: Vec<_> = Children::of(bytes, Some(index), node).collect();
+            let with: Vec<_> =
+                Children::of(View { index: Some(index), ..View::plain(bytes) }, node).collect();
             let without: Vec<_> = Children::at(bytes, node.span.start).collect();
             let spans = |list: &[super::super::walk::Child]| {
                 list.iter().map(|child| (child.name.clone(), child.node.span.clone())).collect::<Vec<_>>()

@@ -5,9 +5,12 @@ use std::ops::Range;
 
 use smallvec::SmallVec;
 
-use super::index::{Cursor, Index};
+use super::index::Cursor;
 use super::strings::spells;
-use super::walk::{Child, Children, Node, skip_space};
+use super::walk::{Child, Children, Node, View, skip_space};
+
+/// No lawful document is that deep (`limits.message_depth` and `limits.result_depth` end at 512).
+const LEVELS: usize = 1_024;
 
 /// The unescaped tokens of a pointer; none for the whole document.
 pub(super) type Tokens<'a> = SmallVec<[Cow<'a, str>; 8]>;
@@ -16,7 +19,7 @@ pub(super) type Tokens<'a> = SmallVec<[Cow<'a, str>; 8]>;
 /// is no pointer. Costs a walk to the place; for several reads see [`super::Document`].
 pub fn get<'a>(json: &'a [u8], pointer: &str) -> Option<&'a [u8]> {
     let tokens = tokens(pointer).ok()?;
-    let node = locate(json, None, root(json, None), &tokens)?;
+    let node = locate(View::plain(json), root(View::plain(json)), &tokens)?;
     json.get(node.span)
 }
 
@@ -33,13 +36,25 @@ pub(super) fn tokens(pointer: &str) -> Result<Tokens<'_>, String> {
         return Ok(Tokens::new());
     }
     let Some(tokens) = pointer.strip_prefix('/') else {
-        return Err(format!("{pointer:?} must be empty or begin with a slash"));
+        return Err(format!("{} must be empty or begin with a slash", shown(pointer)));
     };
     let unescaped = |token| match unescape_token(token) {
         Some(token) => Ok(token),
-        None => Err(format!("{pointer:?} has a ~ that is neither ~0 nor ~1")),
+        None => Err(format!("{} has a ~ that is neither ~0 nor ~1", shown(pointer))),
     };
+    if tokens.bytes().filter(|byte| *byte == b'/').count() >= LEVELS {
+        return Err(format!("{} leads deeper than any document", shown(pointer)));
+    }
     tokens.split('/').map(unescaped).collect()
+}
+
+/// A pointer for an error: a plugin may give one of megabytes, and would get it back.
+pub(super) fn shown(pointer: &str) -> String {
+    const LONGEST: usize = 200;
+    match pointer.char_indices().nth(LONGEST) {
+        None => format!("{pointer:?}"),
+        Some((end, _)) => format!("{:?}… ({} bytes)", pointer.get(..end).unwrap_or_default(), pointer.len()),
+    }
 }
 
 fn unescape_token(token: &str) -> Option<Cow<'_, str>> {
@@ -81,7 +96,8 @@ fn item_number(token: &str) -> Option<usize> {
 }
 
 /// The whole value.
-pub(super) fn root(bytes: &[u8], index: Option<&Index>) -> Node {
+pub(super) fn root(view: View<'_>) -> Node {
+    let View { bytes, index, .. } = view;
     let start = skip_space(bytes, 0);
     if let Some((end, cursor, _)) = index.and_then(|index| index.jump(Cursor::default(), start)) {
         return Node { span: start..end, cursor };
@@ -94,13 +110,8 @@ pub(super) fn root(bytes: &[u8], index: Option<&Index>) -> Node {
 }
 
 /// The value that the tokens lead to.
-pub(super) fn locate(
-    bytes: &[u8],
-    index: Option<&Index>,
-    from: Node,
-    tokens: &[Cow<'_, str>],
-) -> Option<Node> {
-    tokens.iter().try_fold(from, |node, token| match place(bytes, index, &node, token) {
+pub(super) fn locate(view: View<'_>, from: Node, tokens: &[Cow<'_, str>]) -> Option<Node> {
+    tokens.iter().try_fold(from, |node, token| match place(view, &node, token) {
         Place::Present { child, .. } => Some(child.node),
         _ => None,
     })
@@ -128,7 +139,8 @@ pub(super) enum Parent {
     Scalar,
 }
 
-pub(super) fn place(bytes: &[u8], index: Option<&Index>, node: &Node, token: &str) -> Place {
+pub(super) fn place(view: View<'_>, node: &Node, token: &str) -> Place {
+    let bytes = view.bytes;
     let parent = match bytes.get(node.span.start) {
         Some(b'{') => Parent::Object,
         Some(b'[') => Parent::Array,
@@ -136,7 +148,7 @@ pub(super) fn place(bytes: &[u8], index: Option<&Index>, node: &Node, token: &st
     };
     let number = item_number(token);
     let mut previous = None;
-    let mut children = Children::of(bytes, index, node);
+    let mut children = Children::of(view, node);
     let mut at = 0;
     while let Some(child) = children.next() {
         let found = match parent {

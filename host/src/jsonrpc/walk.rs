@@ -4,7 +4,9 @@
 
 use std::ops::Range;
 
+use super::document::EditError;
 use super::index::{Cursor, Index};
+use super::meter::{Meter, UNLIMITED};
 use super::pointer::push_token;
 use super::strings::{run_end, skip_short_escapes, unescape};
 
@@ -83,10 +85,24 @@ pub(super) struct Child {
     pub node: Node,
 }
 
-/// The members or items of one container in their order.
+/// What a walk reads by: the bytes, the index where there is one, and what the walk may cost.
+#[derive(Clone, Copy)]
+pub(super) struct View<'a> {
+    pub bytes: &'a [u8],
+    pub index: Option<&'a Index>,
+    pub meter: &'a Meter,
+}
+
+impl<'a> View<'a> {
+    /// Of a document of the host's own: without an index, and at any cost.
+    pub(super) fn plain(bytes: &'a [u8]) -> View<'a> {
+        View { bytes, index: None, meter: &UNLIMITED }
+    }
+}
+
+/// The members or items of one container in their order. Ends early when the meter says so.
 pub(super) struct Children<'a> {
-    bytes: &'a [u8],
-    index: Option<&'a Index>,
+    view: View<'a>,
     at: usize,
     cursor: Cursor,
     object: bool,
@@ -94,26 +110,28 @@ pub(super) struct Children<'a> {
 
 impl<'a> Children<'a> {
     /// Of the object or array `node`; of nothing if it is neither.
-    pub(super) fn of(bytes: &'a [u8], index: Option<&'a Index>, node: &Node) -> Children<'a> {
-        let open = bytes.get(node.span.start).copied();
+    pub(super) fn of(view: View<'a>, node: &Node) -> Children<'a> {
+        let open = view.bytes.get(node.span.start).copied();
         let at = match open {
             Some(b'{' | b'[') => node.span.start + 1,
-            _ => bytes.len(),
+            _ => view.bytes.len(),
         };
-        Children { bytes, index, at, cursor: node.cursor, object: open == Some(b'{') }
+        Children { view, at, cursor: node.cursor, object: open == Some(b'{') }
     }
 
     /// Without an index, of the container that begins at `at`.
     pub(super) fn at(bytes: &'a [u8], at: usize) -> Children<'a> {
-        Children::of(bytes, None, &Node { span: at..bytes.len(), cursor: Cursor::default() })
+        Children::of(View::plain(bytes), &Node { span: at..bytes.len(), cursor: Cursor::default() })
     }
 
-    fn end_of(&mut self, at: usize) -> Option<(usize, Cursor)> {
-        if let Some((end, inside, after)) = self.index.and_then(|index| index.jump(self.cursor, at)) {
+    /// Where the value at `at` ends, where its insides begin in the index, and how many bytes were read for that.
+    fn end_of(&mut self, at: usize) -> Option<(usize, Cursor, usize)> {
+        if let Some((end, inside, after)) = self.view.index.and_then(|index| index.jump(self.cursor, at)) {
             self.cursor = after;
-            return Some((end, inside));
+            return Some((end, inside, 0));
         }
-        Some((value_end(self.bytes, at)?, self.cursor))
+        let end = value_end(self.view.bytes, at)?;
+        Some((end, self.cursor, end - at))
     }
 }
 
@@ -121,60 +139,71 @@ impl Iterator for Children<'_> {
     type Item = Child;
 
     fn next(&mut self) -> Option<Child> {
-        let mut at = skip_space(self.bytes, self.at);
-        if self.bytes.get(at) == Some(&b',') {
-            at = skip_space(self.bytes, at + 1);
+        /// What a step costs beside the bytes that it reads.
+        const STEP: usize = 16;
+        let bytes = self.view.bytes;
+        let begin = self.at;
+        let mut at = skip_space(bytes, begin);
+        if bytes.get(at) == Some(&b',') {
+            at = skip_space(bytes, at + 1);
         }
-        if matches!(self.bytes.get(at)?, b'}' | b']') {
+        if matches!(bytes.get(at)?, b'}' | b']') {
             return None;
         }
         let mut name = at..at;
+        let mut read = 0;
         if self.object {
-            name.end = self.end_of(at)?.0;
-            at = skip_space(self.bytes, name.end);
-            if self.bytes.get(at) != Some(&b':') {
+            let (end, _, of_name) = self.end_of(at)?;
+            (name.end, read) = (end, of_name);
+            at = skip_space(bytes, name.end);
+            if bytes.get(at) != Some(&b':') {
                 return None;
             }
-            at = skip_space(self.bytes, at + 1);
+            at = skip_space(bytes, at + 1);
         }
-        let (end, cursor) = self.end_of(at)?;
+        let space = (at - begin).saturating_sub(name.len());
+        let (end, cursor, of_value) = self.end_of(at)?;
         self.at = end;
+        if !self.view.meter.goes_on(STEP + space + read + of_value) {
+            return None;
+        }
         Some(Child { name, node: Node { span: at..end, cursor } })
     }
 }
 
-/// Calls `then` with the pointer and the place of every string at or below `node`, in their order.
+/// Calls `then` with the pointer and the place of every string at or below `node`, in their order, until
+/// one of them fails.
 pub(super) fn each_string(
-    bytes: &[u8],
-    index: Option<&Index>,
+    view: View<'_>,
     node: Node,
     at: &str,
-    mut then: impl FnMut(&str, Range<usize>),
-) {
+    mut then: impl FnMut(&str, Range<usize>) -> Result<(), EditError>,
+) -> Result<(), EditError> {
     let mut pointer = at.to_owned();
-    let is_text = |span: &Range<usize>| bytes.get(span.start) == Some(&b'"');
+    let is_text = |span: &Range<usize>| view.bytes.get(span.start) == Some(&b'"');
     if is_text(&node.span) {
         return then(&pointer, node.span);
     }
     // One entry for every open container: its children, their number so far, its pointer's length.
-    let mut open = vec![(Children::of(bytes, index, &node), 0usize, pointer.len())];
+    let mut open = vec![(Children::of(view, &node), 0usize, pointer.len())];
     while let Some((children, number, len)) = open.last_mut() {
         let Some(child) = children.next() else {
             open.pop();
             continue;
         };
         pointer.truncate(*len);
-        match bytes.get(child.name).filter(|name| !name.is_empty()) {
+        match view.bytes.get(child.name).filter(|name| !name.is_empty()) {
             Some(name) => push_token(&mut pointer, &unescape(name).unwrap_or_default()),
             None => push_token(&mut pointer, &number.to_string()),
         }
         *number += 1;
-        match bytes.get(child.node.span.start) {
-            Some(b'"') => then(&pointer, child.node.span),
-            Some(b'{' | b'[') => open.push((Children::of(bytes, index, &child.node), 0, pointer.len())),
+        match view.bytes.get(child.node.span.start) {
+            Some(b'"') => then(&pointer, child.node.span)?,
+            Some(b'{' | b'[') => open.push((Children::of(view, &child.node), 0, pointer.len())),
             _ => {}
         }
     }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod exchange;
 mod head;
 mod lists;
 pub(super) mod log;
+pub(super) mod pins;
 mod random;
 mod reserved;
 mod secrets;

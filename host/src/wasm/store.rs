@@ -1,20 +1,23 @@
 //! What the host keeps for one instance: what it is asked about, what it did, and what it may still use.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use wasmtime::component::Resource;
 use wasmtime::{ResourceLimiter, Store, UpdateDeadline};
 
+use super::bindings::lockgate::plugin::types::AccessError;
 use super::engine::{Engine, TABLE_ELEMENTS, TICK};
 use super::fault::fault;
 use super::filter::Identity;
 use super::host::documents::Documents;
 use super::host::log::LogSink;
+use super::host::pins::Pins;
 use super::host::wasi::Wasi;
 use crate::config::FilterLimits;
 use crate::filter::{FailureKind, Outcome};
+use crate::jsonrpc::{EditError, Meter};
 
 pub(super) use super::host::subject::Subject;
 
@@ -35,6 +38,8 @@ pub(super) struct State {
     pub(super) configuring: bool,
     pub(super) documents: Documents,
     pub(super) budget: Budget,
+    /// Bounds what the host does over documents for this instance.
+    pub(super) meter: Meter,
     pub(super) memory: Memory,
     pub(super) log: Arc<LogSink>,
     /// Made when the first WASI function is called, if ever.
@@ -50,12 +55,16 @@ pub(super) struct Budget {
     pulled: u64,
     output: u64,
     calls: u32,
+    /// Time that the host worked over documents; epochs do not see it.
+    host: Duration,
     ends: Instant,
 }
 
 /// Memory and tables of one instance, summed: wasmtime's own limits are per memory.
 pub(super) struct Memory {
     bytes: usize,
+    /// What the host keeps for it.
+    pub(super) pins: Pins,
     most: usize,
     elements: usize,
     /// Whether it was refused some.
@@ -69,7 +78,14 @@ pub(super) fn new_store(engine: &Engine, identity: Arc<Identity>) -> Store<State
     let state = State {
         documents: Documents::new(identity.json_limits),
         budget: Budget::new(limits),
-        memory: Memory { bytes: 0, most: (limits.memory_mib as usize) << 20, elements: 0, starved: false },
+        meter: Meter::new(),
+        memory: Memory {
+            bytes: 0,
+            pins: Pins::default(),
+            most: (limits.memory_mib as usize) << 20,
+            elements: 0,
+            starved: false,
+        },
         subject: Subject::None,
         configuring: false,
         log,
@@ -90,12 +106,7 @@ pub(super) fn new_store(engine: &Engine, identity: Arc<Identity>) -> Store<State
     store.epoch_deadline_callback(|mut store| {
         let budget = &mut store.data_mut().budget;
         budget.ticks += 1;
-        if budget.ticks > budget.cpu_ticks() {
-            return Err(fault(
-                FailureKind::Cpu,
-                format!("it used up its CPU time (`limits.cpu_ms: {}`)", budget.limits.cpu_ms),
-            ));
-        }
+        budget.has_cpu_time()?;
         Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
     });
     store
@@ -162,6 +173,28 @@ impl State {
         Ok(())
     }
 
+    /// Does work over a document: no longer than the hook still has time, which it is charged for, and with
+    /// an answer of at most `limits.pull_bytes`.
+    ///
+    /// Nothing yields in here. The work is as long as its document and stops when the time of the hook is over,
+    /// and the guest yields as soon as it is back: the epoch has passed by then.
+    pub(super) fn metered<T>(
+        &mut self,
+        work: impl FnOnce(&mut State) -> wasmtime::Result<Result<T, EditError>>,
+    ) -> wasmtime::Result<Result<T, AccessError>> {
+        let began = Instant::now();
+        let room = usize::try_from(self.identity.limits.pull_bytes).unwrap_or(usize::MAX);
+        self.meter.begin(room, self.budget.work_until(began));
+        let result = work(self)?;
+        self.budget.host += began.elapsed();
+        self.budget.has_cpu_time()?;
+        if self.meter.is_over() {
+            self.budget.in_time()?;
+            return Err(self.budget.out_of_cpu_time());
+        }
+        Ok(result.map_err(AccessError::from))
+    }
+
     /// Counts bytes that the guest hands to the host.
     pub(super) fn output(&mut self, bytes: usize) -> wasmtime::Result<()> {
         self.budget.output(bytes)
@@ -170,8 +203,16 @@ impl State {
 
 impl Budget {
     fn new(limits: FilterLimits) -> Budget {
-        let wall = std::time::Duration::from_millis(u64::from(limits.wall_ms));
-        Budget { limits, ticks: 0, pulled: 0, output: 0, calls: 0, ends: Instant::now() + wall }
+        let wall = Duration::from_millis(u64::from(limits.wall_ms));
+        Budget {
+            limits,
+            ticks: 0,
+            pulled: 0,
+            output: 0,
+            calls: 0,
+            host: Duration::ZERO,
+            ends: Instant::now() + wall,
+        }
     }
 
     /// Bytes that went into the guest.
@@ -188,10 +229,29 @@ impl Budget {
         self.pulled += bytes as u64;
     }
 
-    fn cpu_ticks(&self) -> u64 {
-        let tick_ms = (TICK.as_millis() as u64).max(1);
+    /// CPU time that the hook may use in all: more for one that pulled more.
+    fn cpu_time(&self) -> Duration {
         let earned = (self.pulled * CPU_MS_PER_PULLED_MIB) >> 20;
-        (u64::from(self.limits.cpu_ms) + earned) / tick_ms
+        Duration::from_millis(u64::from(self.limits.cpu_ms) + earned)
+    }
+
+    /// CPU time that it used, in the guest and in the host.
+    fn cpu_time_used(&self) -> Duration {
+        TICK.saturating_mul(u32::try_from(self.ticks).unwrap_or(u32::MAX)).saturating_add(self.host)
+    }
+
+    fn has_cpu_time(&self) -> wasmtime::Result<()> {
+        if self.cpu_time_used() > self.cpu_time() { Err(self.out_of_cpu_time()) } else { Ok(()) }
+    }
+
+    fn out_of_cpu_time(&self) -> wasmtime::Error {
+        let text = format!("it used up its CPU time (`limits.cpu_ms: {}`)", self.limits.cpu_ms);
+        fault(FailureKind::Cpu, text)
+    }
+
+    /// Until when the host may work for it.
+    fn work_until(&self, now: Instant) -> Instant {
+        (now + self.cpu_time().saturating_sub(self.cpu_time_used())).min(self.ends)
     }
 
     /// Charges one call into the host, or one step of a call that takes a list. Epochs do not see
@@ -220,11 +280,6 @@ impl Budget {
         Err(fault(FailureKind::Wall, format!("it took longer than {most} ms (`limits.wall_ms`)")))
     }
 
-    /// The same in a loop of the host's own, whose steps are cheap.
-    pub(super) fn in_time_now_and_then(&self, step: usize) -> wasmtime::Result<()> {
-        if step.is_multiple_of(CALLS_PER_CLOCK_READ as usize) { self.in_time() } else { Ok(()) }
-    }
-
     pub(super) fn output(&mut self, bytes: usize) -> wasmtime::Result<()> {
         self.output += bytes as u64;
         let most = self.limits.output_bytes;
@@ -248,6 +303,11 @@ impl Memory {
         self.most
     }
 
+    /// Whether the host may keep so many bytes more for it.
+    pub(super) fn has_room_for(&self, bytes: usize) -> bool {
+        self.bytes.saturating_add(self.pins.bytes()).saturating_add(bytes) <= self.most
+    }
+
     /// For while a snapshot is read out, when the instance runs code of the host's.
     pub(super) fn lift(&mut self) {
         self.most = usize::MAX;
@@ -262,7 +322,7 @@ impl ResourceLimiter for Memory {
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         let sum = self.bytes.saturating_add(desired.saturating_sub(current));
-        if sum > self.most {
+        if sum.saturating_add(self.pins.bytes()) > self.most {
             self.starved = true;
             return Ok(false);
         }

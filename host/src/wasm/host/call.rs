@@ -65,10 +65,8 @@ impl HostCall for State {
 
     fn answers(&mut self, handle: Resource<Call>) -> wasmtime::Result<Vec<String>> {
         let call = self.call_at(handle.rep())?;
-        let answers: Vec<String> =
-            call.answers.iter().map(|answer| String::from_utf8_lossy(answer).into_owned()).collect();
-        self.pulled(answers.iter().map(String::len).sum())?;
-        Ok(answers)
+        self.pulled(call.answers.iter().map(Bytes::len).sum())?;
+        Ok(call.answers.iter().map(|answer| String::from_utf8_lossy(answer).into_owned()).collect())
     }
 
     fn definition(&mut self, handle: Resource<Call>) -> wasmtime::Result<Option<Resource<Doc>>> {

@@ -41,16 +41,19 @@ impl HostPrincipal for State {
 
     fn claim(&mut self, handle: Resource<Principal>, at: String) -> wasmtime::Result<Option<String>> {
         let principal = self.principal_at(handle.rep())?;
-        let found = Document::new(principal.claims.clone(), self.identity.json_limits).get(&at);
-        match found.ok().flatten() {
-            Some(json) => self.pull(text(&json)).map(Some),
-            None => Ok(None),
-        }
+        let found = self.metered(|state| {
+            let claims = Document::new(principal.claims.clone(), state.identity.json_limits);
+            Ok(claims.metered(state.meter.clone()).get(&at))
+        })?;
+        let Some(json) = found.ok().flatten() else { return Ok(None) };
+        self.pulled(json.len())?;
+        Ok(Some(text(&json)))
     }
 
     fn claims(&mut self, handle: Resource<Principal>) -> wasmtime::Result<String> {
         let principal = self.principal_at(handle.rep())?;
-        self.pull(text(&principal.claims))
+        self.pulled(principal.claims.len())?;
+        Ok(text(&principal.claims))
     }
 
     fn drop(&mut self, _: Resource<Principal>) -> wasmtime::Result<()> {
@@ -74,7 +77,8 @@ impl HostClient for State {
 
     fn capabilities(&mut self, handle: Resource<Client>) -> wasmtime::Result<String> {
         let caller = self.caller_at(handle.rep())?;
-        self.pull(text(&caller.client.capabilities))
+        self.pulled(caller.client.capabilities.len())?;
+        Ok(text(&caller.client.capabilities))
     }
 
     fn transport(&mut self, handle: Resource<Client>) -> wasmtime::Result<String> {
@@ -96,7 +100,10 @@ impl State {
     fn client_told(&mut self, handle: &Resource<Client>, at: &str) -> wasmtime::Result<Option<String>> {
         let caller = self.caller_at(handle.rep())?;
         let Some(info) = &caller.client.info else { return Ok(None) };
-        let told = Document::new(info.clone(), self.identity.json_limits).text(at);
+        let told = self.metered(|state| {
+            let info = Document::new(info.clone(), state.identity.json_limits);
+            Ok(info.metered(state.meter.clone()).text(at))
+        })?;
         told.ok().flatten().map(|told| self.pull(told)).transpose()
     }
 

@@ -1,6 +1,7 @@
 //! The interface `documents`: the JSON documents of a call, read and edited in place.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use wasmtime::component::Resource;
@@ -9,16 +10,17 @@ use super::super::bindings::lockgate::plugin::documents::{Doc, Host, HostDoc, Ho
 use super::super::bindings::lockgate::plugin::types::AccessError;
 use super::super::fault::fault;
 use super::super::store::State;
+use super::pins::{Pin, Pins};
 use super::reserved::Reserved;
 use crate::filter::FailureKind;
-use crate::jsonrpc::{self, Document, EditError};
+use crate::jsonrpc::{self, Document, EditError, Meter};
 
 /// The documents and values that one hook has open.
 pub(in super::super) struct Documents {
     limits: jsonrpc::Limits,
     slots: Vec<Slot>,
     by_key: BTreeMap<Key, u16>,
-    values: Vec<Option<Bytes>>,
+    values: Vec<Option<Kept>>,
     free: Vec<u16>,
 }
 
@@ -47,6 +49,15 @@ pub(in super::super) enum Access {
 struct Slot {
     document: Document,
     access: Access,
+    /// The text as it stands, once it is the filter's own. The message itself is not its doing.
+    text: Option<Arc<Pin>>,
+    index: Option<Pin>,
+}
+
+/// A value that the filter took: it keeps the whole text that it was cut out of.
+struct Kept {
+    json: Bytes,
+    _text: Option<Arc<Pin>>,
 }
 
 impl Documents {
@@ -62,12 +73,19 @@ impl Documents {
     }
 
     /// Opens a document, or finds it open.
-    pub(super) fn open(&mut self, key: Key, bytes: &Bytes, access: Access) -> wasmtime::Result<u16> {
+    pub(super) fn open(
+        &mut self,
+        key: Key,
+        bytes: &Bytes,
+        access: Access,
+        meter: &Meter,
+    ) -> wasmtime::Result<u16> {
         if let Some(index) = self.by_key.get(&key) {
             return Ok(*index);
         }
         let index = u16::try_from(self.slots.len()).map_err(|_| too_many())?;
-        self.slots.push(Slot { document: Document::new(bytes.clone(), self.limits), access });
+        let document = Document::new(bytes.clone(), self.limits).metered(meter.clone());
+        self.slots.push(Slot { document, access, text: None, index: None });
         self.by_key.insert(key, index);
         Ok(index)
     }
@@ -91,7 +109,7 @@ impl Documents {
         self.by_key.iter().filter_map(edited).collect()
     }
 
-    fn keep(&mut self, value: Bytes) -> wasmtime::Result<u16> {
+    fn keep(&mut self, value: Kept) -> wasmtime::Result<u16> {
         if let Some(index) = self.free.pop()
             && let Some(slot) = self.values.get_mut(usize::from(index))
         {
@@ -112,6 +130,19 @@ fn gone() -> wasmtime::Error {
     fault(FailureKind::BadOutput, "it used a handle that names nothing")
 }
 
+impl Slot {
+    /// Counts what the document takes after something was done with it.
+    fn settle(&mut self, pins: &Pins, before: *const u8) {
+        if self.document.bytes().as_ptr() != before && self.document.edited() {
+            self.text = Some(Arc::new(pins.pin(self.document.bytes().len())));
+        }
+        let index = self.document.index_bytes();
+        if self.index.as_ref().map_or(0, Pin::bytes) != index {
+            self.index = (index > 0).then(|| pins.pin(index));
+        }
+    }
+}
+
 type Answer<T> = wasmtime::Result<Result<T, AccessError>>;
 
 impl State {
@@ -122,7 +153,7 @@ impl State {
         bytes: &Bytes,
         access: Access,
     ) -> wasmtime::Result<Resource<Doc>> {
-        let index = self.documents.open(key, bytes, access)?;
+        let index = self.documents.open(key, bytes, access, &self.meter)?;
         Ok(Resource::new_own(self.rep(index)))
     }
 
@@ -133,7 +164,8 @@ impl State {
 
     fn value(&self, handle: &Resource<Value>) -> wasmtime::Result<Bytes> {
         let index = self.index(handle.rep())?;
-        self.documents.values.get(usize::from(index)).cloned().flatten().ok_or_else(gone)
+        let kept = self.documents.values.get(usize::from(index)).and_then(Option::as_ref);
+        kept.map(|kept| kept.json.clone()).ok_or_else(gone)
     }
 
     /// Whether so many bytes may go into the guest as one answer; counts them if so.
@@ -145,11 +177,56 @@ impl State {
         Ok(())
     }
 
+    /// What was found, counted as pulled. That there is room for it was seen to while it was looked for.
+    fn admitted<T>(
+        &mut self,
+        found: Result<T, AccessError>,
+        bytes: impl FnOnce(&T) -> usize,
+    ) -> Result<T, AccessError> {
+        if let Ok(found) = &found {
+            self.budget.count_pulled(bytes(found));
+        }
+        found
+    }
+
     /// Raw JSON on its way into the guest.
     pub(super) fn admit_json(&mut self, json: &[u8]) -> Result<String, AccessError> {
         self.admit(json.len())?;
         // Whatever passed the JSON law is UTF-8.
         Ok(String::from_utf8_lossy(json).into_owned())
+    }
+
+    /// Reads from a document.
+    fn look<T>(
+        &mut self,
+        handle: &Resource<Doc>,
+        look: impl FnOnce(&mut Document) -> Result<T, EditError>,
+    ) -> Answer<T> {
+        self.tick()?;
+        let pins = self.memory.pins.clone();
+        self.metered(|state| {
+            let slot = state.slot(handle)?;
+            let before = slot.document.bytes().as_ptr();
+            let found = look(&mut slot.document);
+            slot.settle(&pins, before);
+            Ok(found)
+        })
+    }
+
+    /// Refuses an edit that would keep more than the filter may have. An edit makes a new text, and the one
+    /// before it is still there while it does.
+    fn has_room_for_edit(&mut self, handle: &Resource<Doc>, bytes: usize) -> wasmtime::Result<()> {
+        let text = self.slot(handle)?.document.bytes().len().saturating_add(bytes);
+        if self.memory.has_room_for(text) {
+            return Ok(());
+        }
+        let mib = self.identity.limits.memory_mib;
+        Err(fault(
+            FailureKind::Memory,
+            format!(
+                "its edits, and what it took of documents, need more memory (`limits.memory_mib: {mib}`)"
+            ),
+        ))
     }
 
     fn edit(
@@ -169,18 +246,27 @@ impl State {
         if let Some(why) = reserved.refuses(at) {
             return Ok(Err(AccessError::ReadOnly(why)));
         }
-        if !reserved.is_wide(at) {
-            return Ok(edit(&mut slot.document).map_err(AccessError::from));
-        }
-        let mut trial = slot.document.clone();
-        if let Err(error) = edit(&mut trial) {
-            return Ok(Err(error.into()));
-        }
-        if let Some(why) = reserved.changed(&mut slot.document, &mut trial) {
-            return Ok(Err(AccessError::ReadOnly(why)));
-        }
-        slot.document = trial;
-        Ok(Ok(()))
+        self.has_room_for_edit(handle, bytes)?;
+        let pins = self.memory.pins.clone();
+        let mut why = None;
+        let edited = self.metered(|state| {
+            let slot = state.slot(handle)?;
+            let before = slot.document.bytes().as_ptr();
+            let mut trial = slot.document.clone();
+            let result = edit(&mut trial);
+            if result.is_ok() && reserved.is_wide(at) {
+                why = reserved.changed(&mut slot.document, &mut trial);
+            }
+            if result.is_ok() && why.is_none() {
+                slot.document = trial;
+            }
+            slot.settle(&pins, before);
+            Ok(result)
+        })?;
+        Ok(match (edited, why) {
+            (Ok(()), Some(why)) => Err(AccessError::ReadOnly(why)),
+            (edited, _) => edited,
+        })
     }
 }
 
@@ -218,37 +304,26 @@ impl HostDoc for State {
     }
 
     fn kind(&mut self, handle: Resource<Doc>, at: String) -> Answer<Option<JsonKind>> {
-        self.tick()?;
-        Ok(match self.slot(&handle)?.document.kind(&at) {
-            Ok(kind) => Ok(kind.map(JsonKind::from)),
-            Err(error) => Err(error.into()),
-        })
+        Ok(self.look(&handle, |document| document.kind(&at))?.map(|kind| kind.map(JsonKind::from)))
     }
 
     fn get(&mut self, handle: Resource<Doc>, at: String) -> Answer<Option<String>> {
-        self.tick()?;
-        Ok(match self.slot(&handle)?.document.get(&at) {
-            Ok(Some(json)) => self.admit_json(&json).map(Some),
-            Ok(None) => Ok(None),
-            Err(error) => Err(error.into()),
-        })
+        match self.look(&handle, |document| document.get(&at))? {
+            Ok(json) => Ok(json.map(|json| self.admit_json(&json)).transpose()),
+            Err(error) => Ok(Err(error)),
+        }
     }
 
     fn get_all(&mut self, handle: Resource<Doc>, at: Vec<String>) -> Answer<Vec<Option<String>>> {
-        self.tick()?;
-        let mut found = Vec::new();
-        let mut bytes = 0;
-        for at in &at {
+        for _ in &at {
             self.tick()?;
-            match self.slot(&handle)?.document.get(at) {
-                Ok(json) => {
-                    bytes += json.as_ref().map_or(0, Bytes::len);
-                    found.push(json);
-                }
-                Err(error) => return Ok(Err(error.into())),
-            }
         }
-        if let Err(error) = self.admit(bytes) {
+        let found = self.look(&handle, |document| at.iter().map(|at| document.get(at)).collect())?;
+        let found: Vec<Option<Bytes>> = match found {
+            Ok(found) => found,
+            Err(error) => return Ok(Err(error)),
+        };
+        if let Err(error) = self.admit(found.iter().flatten().map(Bytes::len).sum()) {
             return Ok(Err(error));
         }
         let text = |json: Bytes| String::from_utf8_lossy(&json).into_owned();
@@ -256,35 +331,22 @@ impl HostDoc for State {
     }
 
     fn text(&mut self, handle: Resource<Doc>, at: String) -> Answer<Option<String>> {
-        self.tick()?;
-        Ok(match self.slot(&handle)?.document.text(&at) {
-            Ok(Some(text)) => self.admit(text.len()).map(|()| Some(text)),
-            Ok(None) => Ok(None),
-            Err(error) => Err(error.into()),
-        })
+        let text = self.look(&handle, |document| document.text(&at))?;
+        Ok(self.admitted(text, |text| text.as_ref().map_or(0, String::len)))
     }
 
     fn keys(&mut self, handle: Resource<Doc>, at: String) -> Answer<Vec<String>> {
-        self.tick()?;
-        Ok(match self.slot(&handle)?.document.keys(&at) {
-            Ok(keys) => self.admit(keys.iter().map(String::len).sum()).map(|()| keys),
-            Err(error) => Err(error.into()),
-        })
+        let keys = self.look(&handle, |document| document.keys(&at))?;
+        Ok(self.admitted(keys, |keys| keys.iter().map(String::len).sum()))
     }
 
     fn length(&mut self, handle: Resource<Doc>, at: String) -> Answer<Option<u32>> {
-        self.tick()?;
-        Ok(self.slot(&handle)?.document.length(&at).map_err(AccessError::from))
+        self.look(&handle, |document| document.length(&at))
     }
 
     fn strings(&mut self, handle: Resource<Doc>, at: String) -> Answer<Vec<(String, String)>> {
-        self.tick()?;
-        Ok(match self.slot(&handle)?.document.strings(&at) {
-            Ok(found) => {
-                self.admit(found.iter().map(|(at, text)| at.len() + text.len()).sum()).map(|()| found)
-            }
-            Err(error) => Err(error.into()),
-        })
+        let found = self.look(&handle, |document| document.strings(&at))?;
+        Ok(self.admitted(found, |found| found.iter().map(|(at, text)| at.len() + text.len()).sum()))
     }
 
     fn set(&mut self, handle: Resource<Doc>, at: String, value: String) -> Answer<()> {
@@ -305,8 +367,7 @@ impl HostDoc for State {
             self.tick()?;
             self.output(at.len().saturating_add(text.len()))?;
         }
-        let slot = self.slot(&handle)?;
-        match slot.access {
+        match self.slot(&handle)?.access {
             Access::Lent(why) => return Ok(Err(AccessError::ReadOnly(why.into()))),
             Access::Editable(reserved) => {
                 if let Some(why) = edits.iter().find_map(|(at, _)| reserved.refuses(at)) {
@@ -314,19 +375,19 @@ impl HostDoc for State {
                 }
             }
         }
-        Ok(slot.document.replace_strings(&edits).map_err(AccessError::from))
+        self.has_room_for_edit(&handle, edits.iter().map(|(_, text)| text.len()).sum())?;
+        self.look(&handle, |document| document.replace_strings(&edits))
     }
 
     fn take(&mut self, handle: Resource<Doc>, at: String) -> Answer<Option<Resource<Value>>> {
-        self.tick()?;
-        Ok(match self.slot(&handle)?.document.get(&at) {
-            Ok(Some(json)) => {
-                let index = self.documents.keep(json)?;
-                Ok(Some(Resource::new_own(self.rep(index))))
-            }
-            Ok(None) => Ok(None),
-            Err(error) => Err(error.into()),
-        })
+        let json = match self.look(&handle, |document| document.get(&at))? {
+            Ok(Some(json)) => json,
+            Ok(None) => return Ok(Ok(None)),
+            Err(error) => return Ok(Err(error)),
+        };
+        let text = self.slot(&handle)?.text.clone();
+        let index = self.documents.keep(Kept { json, _text: text })?;
+        Ok(Ok(Some(Resource::new_own(self.rep(index)))))
     }
 
     fn put(&mut self, handle: Resource<Doc>, at: String, value: Resource<Value>) -> Answer<()> {

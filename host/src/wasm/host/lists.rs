@@ -38,10 +38,12 @@ impl State {
         }
     }
 
-    fn names<'n>(&mut self, names: impl Iterator<Item = &'n Arc<str>>) -> wasmtime::Result<Vec<String>> {
-        let names: Vec<String> = names.map(|name| name.to_string()).collect();
-        self.pulled(names.iter().map(String::len).sum())?;
-        Ok(names)
+    fn names<'n>(
+        &mut self,
+        names: impl Iterator<Item = &'n Arc<str>> + Clone,
+    ) -> wasmtime::Result<Vec<String>> {
+        self.pulled(names.clone().map(|name| name.len()).sum())?;
+        Ok(names.map(|name| name.to_string()).collect())
     }
 }
 
@@ -174,23 +176,19 @@ impl HostItems for State {
         at: String,
     ) -> wasmtime::Result<Result<Vec<Option<String>>, AccessError>> {
         let view = self.items_at(&handle)?;
-        let mut found: Vec<Option<Bytes>> = Vec::with_capacity(view.items.len());
-        let mut bytes = 0;
-        for item in &view.items {
-            self.budget.in_time_now_and_then(found.len())?;
-            let Some(definition) = &item.definition else {
-                found.push(None);
-                continue;
+        let found = self.metered(|state| {
+            let pluck = |definition: &Bytes| {
+                let document = Document::new(definition.clone(), state.identity.json_limits);
+                document.metered(state.meter.clone()).get(&at)
             };
-            match Document::new(definition.clone(), self.identity.json_limits).get(&at) {
-                Ok(json) => {
-                    bytes += json.as_ref().map_or(0, Bytes::len);
-                    found.push(json);
-                }
-                Err(error) => return Ok(Err(error.into())),
-            }
-        }
-        if let Err(error) = self.admit(bytes) {
+            let plucked = view.items.iter().map(|item| item.definition.as_ref().map(pluck));
+            Ok(plucked.map(|found| found.transpose().map(Option::flatten)).collect())
+        })?;
+        let found: Vec<Option<Bytes>> = match found {
+            Ok(found) => found,
+            Err(error) => return Ok(Err(error)),
+        };
+        if let Err(error) = self.admit(found.iter().flatten().map(Bytes::len).sum()) {
             return Ok(Err(error));
         }
         Ok(Ok(found.into_iter().map(|json| json.as_ref().map(text)).collect()))

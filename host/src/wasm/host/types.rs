@@ -42,6 +42,9 @@ impl From<EditError> for AccessError {
             EditError::InvalidJson(what) => AccessError::InvalidJson(what),
             EditError::WrongKind(what) => AccessError::WrongKind(what),
             EditError::Limit(what) => AccessError::Limit(what),
+            EditError::TooLarge(bytes) => AccessError::TooLarge(bytes as u64),
+            // Whoever set the time ends the hook for this; the text is for nobody.
+            EditError::OutOfTime => AccessError::Limit(error.to_string()),
         }
     }
 }

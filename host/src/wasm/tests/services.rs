@@ -22,7 +22,7 @@ pub(super) fn store(subject: Subject) -> Store<State> {
     store_within(FilterLimits::default(), subject)
 }
 
-fn store_within(limits: FilterLimits, subject: Subject) -> Store<State> {
+pub(super) fn store_within(limits: FilterLimits, subject: Subject) -> Store<State> {
     let secret = GrantedSecret { value: "s3cret".into(), servers: vec!["files".into()] };
     let identity = Identity {
         name: "the-filter".into(),
@@ -41,7 +41,7 @@ fn up(view: CallView) -> Subject {
     Subject::Call { view: Arc::new(view), up: true, state: None, reroute: None }
 }
 
-fn down(outcome: Outcome) -> Subject {
+pub(super) fn down(outcome: Outcome) -> Subject {
     let view = CallView { outcome: Some(outcome), upstream_status: Some(200), ..call() };
     Subject::Call { view: Arc::new(view), up: false, state: None, reroute: None }
 }
