@@ -210,6 +210,7 @@ fn lists_have_the_same_bounds() {
         method: "tools/list".into(),
         items: (0..10_000).map(item).collect(),
         caller: super::support::call().caller,
+        decisions: None,
     };
     let mut store = store_within(limits(), Subject::Items(Arc::new(view)));
     let state = store.data_mut();
