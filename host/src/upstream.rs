@@ -148,6 +148,17 @@ pub struct ExchangeDraft {
 /// They are for the operator: they may hold anything, another client's data included.
 pub const LAST_WORDS: &str = "; its last words: ";
 
+/// What stands before the text of an HTTP answer that is no message, or before where it leads to, at the
+/// end of the `reason` of an error. It is for the operator, like the last words.
+pub const SAID: &str = "; it said: ";
+
+/// The part of a reason that is for clients; none if all of it is.
+#[must_use]
+pub fn for_clients(reason: &str) -> Option<&str> {
+    let at = [LAST_WORDS, SAID].into_iter().filter_map(|mark| reason.find(mark)).min()?;
+    reason.get(..at)
+}
+
 /// Why a server could not be reached or did not answer. Texts are for the client and name the
 /// server and what to do; nothing of the host's inside.
 #[derive(Clone, Debug, thiserror::Error)]

@@ -6,6 +6,8 @@
 #[path = "support/support.rs"]
 mod support;
 
+#[path = "transports/answers.rs"]
+mod answers;
 #[path = "transports/cors.rs"]
 mod cors;
 #[path = "transports/refusals.rs"]

@@ -50,6 +50,21 @@ pub fn connector_through(connect: Duration, proxies: Proxies) -> Result<Connecto
     Ok(tls.https_or_http().enable_http1().wrap_connector(tcp))
 }
 
+/// Whether the address answered that nobody listens there.
+#[must_use]
+pub fn is_refused(error: &(dyn Error + 'static)) -> bool {
+    let mut current = Some(error);
+    while let Some(error) = current {
+        if let Some(io) = error.downcast_ref::<io::Error>()
+            && io.kind() == io::ErrorKind::ConnectionRefused
+        {
+            return true;
+        }
+        current = error.source();
+    }
+    false
+}
+
 /// What an error of a connection means, without the names of the libraries it passed through.
 #[must_use]
 pub fn cause(error: &(dyn Error + 'static)) -> String {

@@ -16,6 +16,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tower_service::Service;
 
+use super::connection::Counted;
 use super::connector::cause;
 
 /// Which addresses are reached through which proxy. Cheap to clone.
@@ -79,7 +80,7 @@ impl Service<Uri> for Tcp {
     fn call(&mut self, to: Uri) -> Self::Future {
         let Some(proxy) = self.proxies.of(&to) else {
             let connecting = self.direct.call(to);
-            return Box::pin(async move { Ok(Stream { inner: connecting.await?, forwarded: false }) });
+            return Box::pin(async move { Ok(Stream::new(connecting.await?, false)) });
         };
         let (connector, patience) = (self.direct.clone(), self.patience);
         Box::pin(async move {
@@ -103,7 +104,7 @@ async fn through(mut connector: HttpConnector, proxy: Intercept, to: Uri) -> Res
     if to.scheme_str() == Some("http") && auth.is_none() {
         let connected = connector.call(proxy.uri().clone()).await;
         let inner = connected.map_err(|error| format!("cannot be reached: {}", cause(&error)))?;
-        return Ok(Stream { inner, forwarded: true });
+        return Ok(Stream::new(inner, true));
     }
     let mut tunnel = Tunnel::new(proxy.uri().clone(), connector);
     if let Some(auth) = auth {
@@ -111,7 +112,7 @@ async fn through(mut connector: HttpConnector, proxy: Intercept, to: Uri) -> Res
     }
     let inner = tunnel.call(with_port(&to)).await;
     let inner = inner.map_err(|error| format!("opened no tunnel: {}", cause(&error)))?;
-    Ok(Stream { inner, forwarded: false })
+    Ok(Stream::new(inner, false))
 }
 
 /// A tunnel goes to 443 unless told otherwise.
@@ -124,9 +125,15 @@ fn with_port(to: &Uri) -> Uri {
 /// A TCP connection, to a server or to the proxy that forwards to it.
 #[derive(Debug)]
 pub struct Stream {
-    inner: TokioIo<TcpStream>,
+    inner: TokioIo<Counted>,
     /// The request line names the whole address then (RFC 9112, 3.2.2).
     forwarded: bool,
+}
+
+impl Stream {
+    fn new(tcp: TokioIo<TcpStream>, forwarded: bool) -> Stream {
+        Stream { inner: TokioIo::new(Counted::new(tcp.into_inner())), forwarded }
+    }
 }
 
 impl Connection for Stream {

@@ -100,7 +100,7 @@ pub enum Error {
 }
 
 fn said(text: &str) -> String {
-    if text.is_empty() { String::new() } else { format!(" (it says: {text})") }
+    if text.is_empty() { String::new() } else { format!("{}{text}", crate::upstream::SAID) }
 }
 
 trait Io: AsyncRead + AsyncWrite + Send {}

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use crate::filter::{ItemKind, Outcome, Rejection};
 use crate::jsonrpc::{self, Message};
 use crate::protocol::errors;
-use crate::upstream::{LAST_WORDS, UpstreamError};
+use crate::upstream::{UpstreamError, for_clients};
 
 /// The answer for a name that does not exist, or is hidden from this caller: the same bytes.
 pub fn unknown(kind: ItemKind, name: &str) -> Outcome {
@@ -132,17 +132,16 @@ fn other_era(error: &UpstreamError, speaks: &[String]) -> Outcome {
     failure(errors::UNSUPPORTED_VERSION, error.to_string(), Some(data.into()))
 }
 
-/// The error without what the server wrote to stderr: that went to no filter, and may be about
-/// other clients.
+/// The error without what the server wrote to stderr, or said outside of the protocol: that went to no
+/// filter, and may be about other clients.
 fn for_client(mut error: UpstreamError) -> UpstreamError {
     if let UpstreamError::NotStarted { reason, .. }
     | UpstreamError::Gone { reason, .. }
     | UpstreamError::Unreachable { reason, .. }
     | UpstreamError::NotServed { reason, .. } = &mut error
-        && let Some(at) = reason.find(LAST_WORDS)
+        && let Some(part) = for_clients(reason)
     {
-        reason.truncate(at);
-        reason.push_str("; its last words are in Lockgate's log");
+        *reason = format!("{part}; what it said is in Lockgate's log");
     }
     error
 }
@@ -181,6 +180,7 @@ fn failure(code: i32, message: String, data: Option<Bytes>) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::upstream::{LAST_WORDS, SAID};
 
     #[test]
     fn a_servers_stderr_is_not_for_clients() {
@@ -188,7 +188,14 @@ mod tests {
         let server: std::sync::Arc<str> = "s".into();
         for error in [
             UpstreamError::Gone { server: server.clone(), reason: said.clone(), may_have_run: true },
-            UpstreamError::NotStarted { server, reason: format!("it failed before: it {said}") },
+            UpstreamError::NotStarted {
+                server: server.clone(),
+                reason: format!("it failed before: it {said}"),
+            },
+            UpstreamError::Unreachable {
+                server,
+                reason: format!("it answered HTTP 403, status 3{SAID}hunter2"),
+            },
         ] {
             let Outcome::Failure(told) = upstream(&error) else { unreachable!() };
             let told = String::from_utf8_lossy(&told).into_owned();

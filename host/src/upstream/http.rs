@@ -1,6 +1,7 @@
 //! A server over Streamable HTTP, with sessions: 2025-03-26 to 2025-11-25.
 
 mod client;
+mod decoded;
 mod error;
 mod http_sse;
 mod stream;
@@ -11,9 +12,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
+    TRANSFER_ENCODING, USER_AGENT,
+};
 use http::{Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
+use hyper_util::client::legacy::connect::capture_connection;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -22,11 +27,12 @@ use super::inbox::Inbox;
 use super::wire::{Departure, Head, Origin, Parcel, Wire, lock};
 use super::{ExchangeDraft, Outgoing, UpstreamError, address};
 use crate::config::Server;
-use crate::jsonrpc::{Kind, Limits, Message, Source};
-use crate::net::cause;
+use crate::jsonrpc::{Kind, Limits, Message, Source, is_array};
+use crate::net::{cause, is_refused};
 use crate::protocol::{headers as names, versions};
 pub(super) use client::{HttpClient, client};
-use client::{Incomplete, Tracked, empty, excerpt, whole};
+use client::{Incomplete, Tracked, empty, excerpt, sent, whole};
+use decoded::{Decoded, coding};
 pub(super) use error::credentials;
 pub(super) use http_sse::HttpSse;
 
@@ -57,6 +63,8 @@ const OWN: [&str; 15] = [
 
 /// Longest wait for a server to take the end of a session.
 const GOODBYE: Duration = Duration::from_secs(3);
+/// Connections in a row that may turn out to be closed before a byte left on them.
+const CLOSED_BEFORE: u32 = 8;
 /// Longest wait for the head of an answer to a notification or an answer.
 const TAKEN: Duration = Duration::from_secs(30);
 
@@ -104,6 +112,25 @@ struct Exchange<'a> {
     to: Option<&'a Target>,
     /// What the era wants.
     headers: HeaderMap,
+}
+
+/// Why an exchange did not come to the head of an answer.
+struct Failed {
+    error: UpstreamError,
+    /// The address answers that nobody listens there.
+    nobody_there: bool,
+}
+
+impl From<UpstreamError> for Failed {
+    fn from(error: UpstreamError) -> Failed {
+        Failed { error, nobody_there: false }
+    }
+}
+
+impl From<Failed> for UpstreamError {
+    fn from(failed: Failed) -> UpstreamError {
+        failed.error
+    }
 }
 
 /// What the way to a server is made of.
@@ -241,7 +268,7 @@ impl Inner {
     }
 
     /// Makes one exchange, up to the head of its answer.
-    async fn exchange(&self, exchange: Exchange<'_>) -> Result<Response<Incoming>, UpstreamError> {
+    async fn exchange(&self, exchange: Exchange<'_>) -> Result<Response<Decoded>, Failed> {
         let Exchange { method, purpose, body, departure, outgoing, last_event, to, headers: of_era } =
             exchange;
         let to = to.unwrap_or(&self.target);
@@ -264,6 +291,7 @@ impl Inner {
         headers.entry(USER_AGENT).or_insert(AGENT);
         let accept = if body.is_some() { "application/json, text/event-stream" } else { "text/event-stream" };
         headers.insert(ACCEPT, HeaderValue::from_static(accept));
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         if body.is_some() {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
@@ -274,20 +302,65 @@ impl Inner {
             last_event.and_then(|id| HeaderValue::from_bytes(id.as_bytes()).ok()).map(|id| (LAST_EVENT, id)),
         );
 
-        let body = body.map_or_else(empty, |bytes| Tracked::new(bytes, departure.clone()));
-        let mut request = Request::new(body);
-        *request.method_mut() = method;
-        *request.uri_mut() = to.uri.clone();
-        *request.headers_mut() = headers;
-        self.client.request(request).await.map_err(|error| {
-            let left = departure.is_none_or(|departure| departure.left());
-            let why = cause(&error);
-            if error.is_connect() || !left || matches!(purpose, "initialize" | "probe") {
-                self.unreachable(format!("{}: {why}", self.shown))
-            } else {
-                self.gone(format!("broke the connection ({why})"), true)
+        let mut closed_before = 0;
+        loop {
+            let body = body.clone().map_or_else(empty, |bytes| Tracked::new(bytes, departure.clone()));
+            let mut request = Request::new(body);
+            *request.method_mut() = method.clone();
+            *request.uri_mut() = to.uri.clone();
+            *request.headers_mut() = headers.clone();
+            let on = capture_connection(&mut request);
+            request.body_mut().count(on.clone());
+            let error = match self.client.request(request).await {
+                Ok(response) => return Ok(self.readable(response, purpose)?),
+                Err(error) => error,
+            };
+            let unsent = sent(&on).is_some_and(|sent| sent.nothing());
+            if !error.is_connect() && unsent && closed_before < CLOSED_BEFORE {
+                // The connection had been kept, and the server closed it. Not a byte of the request left.
+                closed_before += 1;
+                continue;
             }
-        })
+            let left = !unsent && departure.as_ref().is_none_or(|departure| departure.left());
+            let why = cause(&error);
+            let before = error.is_connect() || !left || matches!(purpose, "initialize" | "probe");
+            let nobody_there = error.is_connect() && is_refused(&error);
+            let error = match before {
+                true => self.unreachable(format!("{}: {why}", self.shown)),
+                false => self.gone(format!("broke the connection ({why})"), true),
+            };
+            return Err(Failed { error, nobody_there });
+        }
+    }
+
+    /// An answer whose body can be read: framed as everybody reads it, and compressed with what is known here.
+    fn readable(
+        &self,
+        response: Response<Incoming>,
+        purpose: &'static str,
+    ) -> Result<Response<Decoded>, UpstreamError> {
+        let (mut parts, body) = response.into_parts();
+        let unreadable = |what: String| match purpose {
+            "call" => self.gone(what, true),
+            _ => self.unreachable(format!("{} {what}", self.shown)),
+        };
+        let mut codings = parts.headers.get_all(TRANSFER_ENCODING).iter();
+        let framed = match (codings.next(), codings.next()) {
+            (None, _) => true,
+            (Some(coding), None) => coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
+            _ => false,
+        };
+        if !framed {
+            let what = "answered with a Transfer-Encoding that is not `chunked`: its end cannot be told";
+            return Err(unreadable(what.to_owned()));
+        }
+        let coding = coding(&parts.headers).map_err(|name| {
+            unreadable(format!(
+                "answered with a body compressed with `{name}`, though it was asked for none that is"
+            ))
+        })?;
+        parts.headers.remove(CONTENT_ENCODING);
+        Ok(Response::from_parts(parts, Decoded::new(body, coding)))
     }
 
     /// Whether the revision in use knows no sessions and no resumption.
@@ -309,10 +382,13 @@ impl Inner {
             .await?;
         let (parts, body) = response.into_parts();
         let head: Head = (parts.status.as_u16(), Arc::new(parts.headers));
-        if parts.status == StatusCode::OK && is(&head.1, "text/event-stream") {
+        let failed = parts.status.is_client_error() || parts.status.is_server_error();
+        // A refusal may be an answer as well: it is if it names the call.
+        let may_answer = failed && purpose == "call";
+        if is(&head.1, "text/event-stream") && (parts.status == StatusCode::OK || may_answer) {
             return stream::answer(self, id, body, &head, inbox, &outgoing).await;
         }
-        if !is(&head.1, "application/json") || parts.status.is_redirection() {
+        if parts.status.is_redirection() || !(may_answer || is(&head.1, "application/json")) {
             let text = excerpt(body).await;
             return Err(self.refusal(purpose, Some(id), parts.status, &head.1, &text));
         }
@@ -323,9 +399,10 @@ impl Inner {
                 return Err(self.gone(format!("broke off its answer ({why})"), true));
             }
         };
-        if !parts.status.is_success() {
+        let named = may_answer && names_a_request(&bytes, &self.limits);
+        if !parts.status.is_success() && !named {
             let answer = Message::parse(bytes.clone(), &self.limits, Source::Server);
-            let text = String::from_utf8_lossy(bytes.get(..4096).unwrap_or(&bytes)).into_owned();
+            let text = start_of(&bytes);
             let proper = matches!(&answer, Ok(answer) if answer.kind() == Kind::Error);
             let unauthorized = matches!(parts.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
             if !proper || unauthorized || self.is_dead(parts.status, &text) {
@@ -356,6 +433,23 @@ impl Inner {
         let text = excerpt(body).await;
         Err(self.refusal(purpose, None, parts.status, &parts.headers, &text))
     }
+}
+
+/// Whether a body is a message, or several, that says whose answer it is: then it is that, whatever status
+/// it came with, and no sign that a session is over.
+fn names_a_request(body: &Bytes, limits: &Limits) -> bool {
+    if is_array(body) {
+        return true;
+    }
+    match Message::parse(body.clone(), limits, Source::Server) {
+        Ok(message) => message.id().is_some_and(|id| id != b"null"),
+        Err(violation) => violation.id.is_some_and(|id| &*id != b"null"),
+    }
+}
+
+/// The beginning of a body, as text.
+fn start_of(body: &Bytes) -> String {
+    String::from_utf8_lossy(body.get(..4096).unwrap_or(body)).into_owned()
 }
 
 /// Removes what mirrors the body in the modern era: it is made from the body, and from nothing else.

@@ -225,7 +225,7 @@ impl Inbox {
             }
             return false;
         }
-        let id = violation.id.as_deref().and_then(minted);
+        let id = violation.id.as_deref().and_then(own);
         let id = match origin {
             // Whatever came instead of an answer ends an exchange that has no other.
             Origin::Call(call) => (id.is_none() || id == Some(call)).then_some(call),
@@ -257,7 +257,7 @@ impl Inbox {
     }
 
     fn answer(&self, origin: Origin, message: Message, head: Option<&Head>) -> bool {
-        let id = message.id().and_then(minted);
+        let id = message.id().and_then(own);
         let id = match origin {
             Origin::Pipe => id,
             // A server that could not even read the id answers without it, but on our exchange.
@@ -410,6 +410,11 @@ fn minted(raw: &[u8]) -> Option<u64> {
         return None;
     }
     std::str::from_utf8(raw).ok()?.parse().ok()
+}
+
+/// The same where an answer names it: some servers write a number that they read into a text as a text.
+fn own(raw: &[u8]) -> Option<u64> {
+    minted(raw.strip_prefix(b"\"").and_then(|text| text.strip_suffix(b"\"")).unwrap_or(raw))
 }
 
 fn no_id(message: &Message) -> bool {

@@ -4,6 +4,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::process::{ChildStdin, ChildStdout, Stdio};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use super::support::child::Watched;
@@ -275,6 +277,26 @@ fn a_server_that_comes_back_is_used_again_in_the_same_session() {
     let _second = Running::start(&["wrap", "-l", &address, "--", &server]);
     let (answer, _) = pipe.call(2, "echo", json!({ "a": 1 }));
     assert_eq!(answer["result"]["structuredContent"]["a"], 1, "{answer}");
+}
+
+#[test]
+fn a_server_that_dies_in_the_middle_of_its_stream_is_heard_of_at_once() {
+    let (mut running, url) = wrapped(&[]);
+    let (mut pipe, _) = Pipe::open(&[&url]);
+    // The answer's stream has begun, and its events have ids to go on from.
+    let params = json!({ "name": "ask_sampling", "arguments": {} });
+    pipe.say(&json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params }));
+    assert_eq!(pipe.next()["method"], "sampling/createMessage");
+    let died = std::time::Instant::now();
+    kill(Pid::from_raw(running.process.pid()), Signal::SIGKILL).unwrap();
+    running.process.wait();
+    let mut answer = pipe.next();
+    while answer.get("method").is_some() {
+        answer = pipe.next();
+    }
+    assert_eq!(answer["error"]["data"]["reason"], "gone-may-have-run", "{answer}");
+    let took = died.elapsed();
+    assert!(took < std::time::Duration::from_secs(3), "after {took:?}");
 }
 
 #[test]

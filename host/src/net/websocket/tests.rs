@@ -104,7 +104,7 @@ async fn what_is_no_websocket_is_said_to_be_none_and_why() {
     for (answer, expected) in [
         (
             "HTTP/1.1 401 Unauthorized\r\ncontent-length: 5\r\n\r\nno :(",
-            "answered HTTP 401 instead of opening a WebSocket (it says: no :()",
+            "answered HTTP 401 instead of opening a WebSocket; it said: no :(",
         ),
         ("HTTP/1.1 404 Not Found\r\n\r\n<html>", "answered HTTP 404 instead of opening a WebSocket"),
         ("HTTP/1.1 302 Found\r\nlocation: /\r\n\r\n", "answered HTTP 302 instead of opening a WebSocket"),

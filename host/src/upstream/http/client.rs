@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, SizeHint};
 use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::CaptureConnection;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
-use crate::net::{Connector, cause};
+use super::decoded::Decoded;
+use crate::net::{Connector, Sent, cause};
 use crate::upstream::wire::Departure;
 
 /// Shorter than the keep-alive of common servers (Node.js: 5 s), so that a request seldom meets a
@@ -19,7 +21,7 @@ use crate::upstream::wire::Departure;
 const IDLE: Duration = Duration::from_secs(4);
 const IDLE_CONNECTIONS: usize = 64;
 
-/// Connections to all servers. Cheap to clone. Follows no redirects and asks for no compression.
+/// Connections to all servers. Cheap to clone. Follows no redirects.
 pub(in crate::upstream) type HttpClient = Client<Connector, Tracked>;
 
 /// Takes no more than `header_bytes` of an answer's head.
@@ -37,12 +39,26 @@ pub(in crate::upstream) fn client(connector: Connector, header_bytes: usize) -> 
 pub(in crate::upstream) struct Tracked {
     bytes: Option<Bytes>,
     departure: Option<Arc<Departure>>,
+    /// The connection that it goes out on, once there is one.
+    on: Option<CaptureConnection>,
 }
 
 impl Tracked {
     pub(super) fn new(bytes: Bytes, departure: Option<Arc<Departure>>) -> Tracked {
-        Tracked { bytes: Some(bytes).filter(|b| !b.is_empty()), departure }
+        Tracked { bytes: Some(bytes).filter(|b| !b.is_empty()), departure, on: None }
     }
+
+    /// Counts from here on what leaves on its connection.
+    pub(super) fn count(&mut self, on: CaptureConnection) {
+        self.on = Some(on);
+    }
+}
+
+/// What has left on the connection that a request was given.
+pub(super) fn sent(on: &CaptureConnection) -> Option<Sent> {
+    let mut extras = http::Extensions::new();
+    on.connection_metadata().as_ref()?.get_extras(&mut extras);
+    extras.remove()
 }
 
 /// The request was withdrawn before it left.
@@ -61,6 +77,9 @@ impl Body for Tracked {
     ) -> Poll<Option<Result<Frame<Bytes>, Withdrawn>>> {
         if self.departure.take().is_some_and(|departure| !departure.leave()) {
             return Poll::Ready(Some(Err(Withdrawn)));
+        }
+        if let Some(sent) = self.on.take().as_ref().and_then(sent) {
+            sent.begin();
         }
         Poll::Ready(self.bytes.take().map(|bytes| Ok(Frame::data(bytes))))
     }
@@ -84,7 +103,7 @@ pub(super) enum Incomplete {
 }
 
 /// Reads a body to its proven end.
-pub(super) async fn whole(mut body: Incoming, cap: usize) -> Result<Bytes, Incomplete> {
+pub(super) async fn whole(mut body: Decoded, cap: usize) -> Result<Bytes, Incomplete> {
     let mut first: Option<Bytes> = None;
     let mut all = BytesMut::new();
     while let Some(frame) = body.frame().await {
@@ -108,7 +127,7 @@ pub(super) async fn whole(mut body: Incoming, cap: usize) -> Result<Bytes, Incom
 }
 
 /// The start of a body that is only shown in an error, as text.
-pub(super) async fn excerpt(mut body: Incoming) -> String {
+pub(super) async fn excerpt(mut body: Decoded) -> String {
     const CAP: usize = 4 << 10;
     let mut text = Vec::new();
     let reading = async {
@@ -126,5 +145,5 @@ pub(super) async fn excerpt(mut body: Incoming) -> String {
 
 /// For requests without a body.
 pub(super) fn empty() -> Tracked {
-    Tracked { bytes: None, departure: None }
+    Tracked { bytes: None, departure: None, on: None }
 }

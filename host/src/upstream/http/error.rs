@@ -7,8 +7,19 @@ use http::header::{HeaderMap, LOCATION};
 
 use super::Inner;
 use crate::jsonrpc::Violation;
-use crate::upstream::UpstreamError;
 use crate::upstream::wire::lock;
+use crate::upstream::{SAID, UpstreamError};
+
+/// Media types that are named to clients; what else a server writes there is for the log.
+const KNOWN_TYPES: [&str; 7] = [
+    "nothing",
+    "text/html",
+    "text/plain",
+    "text/event-stream",
+    "application/json",
+    "application/problem+json",
+    "application/octet-stream",
+];
 
 impl Inner {
     pub(super) fn unreachable(&self, reason: String) -> UpstreamError {
@@ -28,7 +39,7 @@ impl Inner {
 
     /// Whether this answer means that the session is over. Many servers say so with 400.
     pub(super) fn is_dead(&self, status: StatusCode, text: &str) -> bool {
-        if lock(&self.session).id.is_none() {
+        if lock(&self.session).id.is_none() || names_a_request(text) {
             return false;
         }
         let text = text.to_ascii_lowercase();
@@ -94,8 +105,8 @@ impl Inner {
             let target = target.split('?').next().unwrap_or_default();
             let target: String = target.escape_debug().take(300).collect();
             return self.unreachable(format!(
-                "{url} redirects (HTTP {code}) to {target}; redirects are not followed: if that is where it is, {}",
-                if self.in_flags { "give that URL" } else { "configure it as `url`" }
+                "{url} redirects (HTTP {code}), and redirects are not followed: {} where it is{SAID}look at {target}",
+                if self.in_flags { "give the URL" } else { "configure as `url`" }
             ));
         }
         match status {
@@ -113,10 +124,14 @@ impl Inner {
             _ if status.is_success() => {
                 let kind = headers.get(http::header::CONTENT_TYPE);
                 let kind = kind.map_or("nothing".into(), |kind| String::from_utf8_lossy(kind.as_bytes()));
+                let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+                let known =
+                    KNOWN_TYPES.into_iter().find(|known| **known == *kind).unwrap_or("something else");
                 let kind: String = kind.escape_debug().take(100).collect();
                 let reason = format!(
-                    "{url} answered HTTP {code} with {kind} instead of a message; it is no MCP server, or something \
-                     in front of it answered"
+                    "{url} answered HTTP {code} with {known} instead of a message; it is no MCP server, or something \
+                     in front of it answered{SAID}{kind}: {}",
+                    shown(text)
                 );
                 if purpose == "call" {
                     self.gone(format!("at {reason}"), true)
@@ -141,7 +156,8 @@ pub(in crate::upstream) fn credentials(in_flags: bool) -> &'static str {
     }
 }
 
-/// The beginning of an error's text, if it is one that a person can read.
+/// The beginning of an error's text, if it is one that a person can read. It is for the log: a server,
+/// or something in front of it, says there what it likes, and to whom is not known.
 pub(super) fn said(text: &str) -> String {
     #[derive(serde::Deserialize)]
     struct Answer {
@@ -156,6 +172,17 @@ pub(super) fn said(text: &str) -> String {
     if text.is_empty() || text.starts_with('<') {
         return String::new();
     }
-    let shown: String = text.escape_debug().take(200).collect();
-    format!(" (it says: {shown})")
+    format!("{SAID}{}", shown(text))
+}
+
+/// The beginning of it, on one line.
+fn shown(text: &str) -> String {
+    const CHARS: usize = 1000;
+    text.escape_debug().take(CHARS).collect()
+}
+
+/// Whether a text is a message that says whose answer it is.
+fn names_a_request(text: &str) -> bool {
+    let message = serde_json::from_str::<serde_json::Value>(text);
+    message.is_ok_and(|message| message.is_array() || message.get("id").is_some_and(|id| !id.is_null()))
 }

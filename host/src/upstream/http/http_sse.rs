@@ -7,12 +7,12 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use tokio_util::task::TaskTracker;
 
-use super::client::excerpt;
+use super::client::{excerpt, whole};
+use super::decoded::Decoded;
 use super::stream::finish;
-use super::{Exchange, Inner, Parts, TAKEN, Target, is};
+use super::{Exchange, Inner, Parts, TAKEN, Target, is, names_a_request, start_of};
 use crate::jsonrpc::Message;
 use crate::net::cause;
 use crate::protocol::versions;
@@ -43,7 +43,7 @@ pub(in crate::upstream) struct Streaming {
 }
 
 struct Reader {
-    body: Incoming,
+    body: Decoded,
     parser: Parser,
 }
 
@@ -96,7 +96,7 @@ impl Wire for HttpSse {
         inbox: &'a Arc<Inbox>,
     ) -> BoxFuture<'a, Result<(), UpstreamError>> {
         Box::pin(async move {
-            let Parcel { message, purpose, departure, outgoing, headers, .. } = parcel;
+            let Parcel { id, message, purpose, departure, outgoing, headers } = parcel;
             let exchange = Exchange {
                 body: Some(message.frame()),
                 departure: Some(departure),
@@ -106,7 +106,7 @@ impl Wire for HttpSse {
             };
             let response = self.http.exchange(exchange).await?;
             // The answer comes on the stream; the exchange only says whether the message was taken.
-            self.taken(response, purpose, Some(inbox)).await
+            self.taken(response, purpose, Some((id, inbox))).await
         })
     }
 
@@ -151,27 +151,46 @@ impl Wire for HttpSse {
 impl HttpSse {
     async fn taken(
         &self,
-        response: Response<Incoming>,
+        response: Response<Decoded>,
         purpose: &'static str,
-        inbox: Option<&Arc<Inbox>>,
+        asked: Option<(u64, &Arc<Inbox>)>,
     ) -> Result<(), UpstreamError> {
         let (parts, body) = response.into_parts();
         if parts.status.is_success() {
             tokio::spawn(finish(body));
             return Ok(());
         }
-        let text = excerpt(body).await;
         let code = parts.status.as_u16();
+        let bytes = whole(body, self.http.limits.bytes).await;
+        let head = (code, Arc::new(parts.headers));
+        let (text, named) = match bytes {
+            Ok(bytes) => {
+                let named = names_a_request(&bytes, &self.http.limits);
+                // A server may say here what it should say on the stream. It is the answer all the same.
+                if named
+                    && let Some((id, inbox)) = asked
+                    && inbox.text(Origin::Call(id), bytes.clone(), &self.http.limits, Some(&head))
+                {
+                    return Ok(());
+                }
+                (start_of(&bytes), named)
+            }
+            // Nobody knows what it said.
+            Err(_) => (String::new(), true),
+        };
         match parts.status {
+            _ if named => {
+                Err(self.http.gone(format!("answered something else than it was asked (HTTP {code})"), true))
+            }
             StatusCode::NOT_FOUND => {
                 let reason = format!("ended the session (HTTP {code})");
-                if let Some(inbox) = inbox {
+                if let Some((_, inbox)) = asked {
                     inbox.fail(&reason);
                 }
                 Err(self.http.gone(reason, false))
             }
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                Err(self.http.refused_with(purpose, parts.status, &parts.headers, &text))
+                Err(self.http.refused_with(purpose, parts.status, &head.1, &text))
             }
             status => {
                 let said = super::error::said(&text);
@@ -192,9 +211,9 @@ impl Inner {
 }
 
 /// Opens the stream.
-async fn stream(http: &Inner) -> Result<Incoming, UpstreamError> {
+async fn stream(http: &Inner) -> Result<Decoded, UpstreamError> {
     let response = http.exchange(Exchange::new(Method::GET, "stream", &http.outgoing)).await;
-    let response = response.map_err(|error| match error {
+    let response = response.map_err(|failed| match failed.error {
         UpstreamError::Gone { reason, .. } => http.unreachable(format!("{} {reason}", http.shown)),
         error => error,
     })?;

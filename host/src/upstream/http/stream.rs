@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::client::excerpt;
-use super::{Exchange, Inner, is};
+use super::decoded::Decoded;
+use super::{Exchange, Failed, Inner, is};
 use crate::net::cause;
 use crate::upstream::backoff::jittered;
 use crate::upstream::inbox::Inbox;
@@ -37,6 +37,8 @@ enum End {
     Answered,
     /// In words.
     Closed(String),
+    /// The same, and not by the rules: the server, or the way to it, broke.
+    Broken(String),
 }
 
 /// Reads the answer to request `id` from an event stream. Where it ends too early but named a place
@@ -44,7 +46,7 @@ enum End {
 pub(super) async fn answer(
     http: &Inner,
     id: u64,
-    body: Incoming,
+    body: Decoded,
     head: &Head,
     inbox: &Arc<Inbox>,
     outgoing: &Arc<dyn Outgoing>,
@@ -52,13 +54,14 @@ pub(super) async fn answer(
     let mut cursor = Cursor::default();
     let mut body = Some(body);
     let mut attempts = 0;
-    let mut why = String::new();
+    let (mut why, mut broken) = (String::new(), false);
     loop {
         if let Some(body) = body.take() {
             let before = cursor.last_event.clone();
             match read(http, Origin::Call(id), body, Some(head), inbox, &mut cursor).await? {
                 End::Answered => return Ok(()),
-                End::Closed(how) => why = how,
+                End::Closed(how) => (why, broken) = (how, false),
+                End::Broken(how) => (why, broken) = (how, true),
             }
             if cursor.last_event != before {
                 attempts = 0;
@@ -69,14 +72,22 @@ pub(super) async fn answer(
         let Some(last_event) = cursor.last_event.as_deref().filter(|_| resumable) else {
             return Err(http.gone(format!("{why} before the answer"), true));
         };
-        let wait = cursor.retry.unwrap_or(RETRY).min(MOST_RETRY);
-        tokio::time::sleep(wait * attempts).await;
+        // A server that closes its stream wants to be asked again later. One whose stream broke may be dead,
+        // which its address says at once.
+        if !std::mem::take(&mut broken) {
+            tokio::time::sleep(cursor.retry.unwrap_or(RETRY).min(MOST_RETRY) * attempts).await;
+        }
         let again =
             Exchange { last_event: Some(last_event), ..Exchange::new(Method::GET, "stream", outgoing) };
         let response = match http.exchange(again).await {
             Ok(response) => response,
-            Err(refused @ UpstreamError::Refused { .. }) => return Err(refused),
-            Err(error) => {
+            Err(Failed { error: refused @ UpstreamError::Refused { .. }, .. }) => return Err(refused),
+            Err(Failed { nobody_there: true, .. }) => {
+                return Err(
+                    http.gone(format!("{why} before the answer, and nobody listens there any more"), true)
+                );
+            }
+            Err(Failed { error, .. }) => {
                 tracing::debug!(target: "server", server = &*http.server, %error, "stream not taken up again yet");
                 continue;
             }
@@ -155,8 +166,8 @@ async fn listen_once(http: &Inner, inbox: &Arc<Inbox>, cursor: &mut Cursor) -> b
     let server = &*http.server;
     let response = match http.exchange(get).await {
         Ok(response) => response,
-        Err(UpstreamError::Refused { .. }) => return false,
-        Err(error) => {
+        Err(Failed { error: UpstreamError::Refused { .. }, .. }) => return false,
+        Err(Failed { error, .. }) => {
             tracing::debug!(target: "server", server, %error, "no stream for notifications yet");
             return true;
         }
@@ -165,7 +176,7 @@ async fn listen_once(http: &Inner, inbox: &Arc<Inbox>, cursor: &mut Cursor) -> b
     if status == StatusCode::OK && is(response.headers(), "text/event-stream") {
         match read(http, Origin::Stream, response.into_body(), None, inbox, cursor).await {
             Ok(End::Answered) => {}
-            Ok(End::Closed(how)) => {
+            Ok(End::Closed(how) | End::Broken(how)) => {
                 tracing::debug!(target: "server", server, how, "the stream for notifications ended")
             }
             Err(error) => {
@@ -185,7 +196,7 @@ async fn listen_once(http: &Inner, inbox: &Arc<Inbox>, cursor: &mut Cursor) -> b
 async fn read(
     http: &Inner,
     origin: Origin,
-    mut body: Incoming,
+    mut body: Decoded,
     head: Option<&Head>,
     inbox: &Arc<Inbox>,
     cursor: &mut Cursor,
@@ -195,7 +206,7 @@ async fn read(
     loop {
         let data = match body.frame().await {
             None => return Ok(End::Closed("closed the stream".to_owned())),
-            Some(Err(error)) => return Ok(End::Closed(format!("broke the stream ({})", cause(&error)))),
+            Some(Err(error)) => return Ok(End::Broken(format!("broke the stream ({})", cause(&error)))),
             Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
         };
         let fed = parser.feed(&data, &mut events);
@@ -223,7 +234,7 @@ fn take(http: &Inner, origin: Origin, event: Event, head: Option<&Head>, inbox: 
 }
 
 /// Reads what little follows an answer, so that the connection can serve the next request.
-pub(super) async fn finish(mut body: Incoming) {
+pub(super) async fn finish(mut body: Decoded) {
     const LITTLE: usize = 16 << 10;
     let reading = async {
         let mut read = 0;

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::requester::Requester;
 use crate::upstream::backoff::Backoff;
-use crate::upstream::{LAST_WORDS, Owner};
+use crate::upstream::{Owner, for_clients};
 
 /// Most requesters and owners whose failures are remembered: beyond it those that wait for nothing are
 /// forgotten first.
@@ -76,8 +76,8 @@ impl Starts {
             let failed = self.by.get(whose)?;
             let (left, reason) = failed.backoff.blocked(now)?;
             let whole = failed.owner.as_ref() == Some(owner);
-            let end = reason.find(LAST_WORDS).filter(|_| !whole);
-            Some((left, reason.get(..end.unwrap_or(reason.len())).unwrap_or_default().to_owned()))
+            let shown = for_clients(reason).filter(|_| !whole).unwrap_or(reason);
+            Some((left, shown.to_owned()))
         });
         let together = self.together.blocked(now).filter(|_| self.failing.len() > 1);
         let together = together.map(|(left, reason)| (left, reason.to_owned()));
@@ -139,6 +139,7 @@ impl Starts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::upstream::LAST_WORDS;
 
     fn principal(id: &str) -> Requester {
         Requester::Principal("i".into(), id.into())
