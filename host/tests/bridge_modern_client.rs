@@ -286,7 +286,7 @@ fn a_server_that_does_not_wait_for_its_own_question_is_answered_all_the_same() {
         let end = std::time::Instant::now() + support::PATIENCE;
         while answers() < 20 {
             assert!(std::time::Instant::now() < end, "{} questions were answered", answers());
-            std::thread::yield_now();
+            support::processes::pause();
         }
     });
 }
@@ -398,7 +398,7 @@ fn changes_are_heard_by_those_who_listen() {
         || gate.arrived("fx").iter().filter(|m| m["method"] == "resources/unsubscribe").count();
     while unsubscribed() < 2 {
         assert!(std::time::Instant::now() < end, "nobody listens any more");
-        std::thread::yield_now();
+        support::processes::pause();
     }
 }
 

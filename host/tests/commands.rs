@@ -168,6 +168,6 @@ fn gone(pid: u32) {
     let end = std::time::Instant::now() + std::time::Duration::from_secs(5);
     while is_alive(pid) {
         assert!(std::time::Instant::now() < end, "process {pid} is still there");
-        std::thread::yield_now();
+        support::processes::pause();
     }
 }

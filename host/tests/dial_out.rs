@@ -65,7 +65,7 @@ impl Endpoint {
         drop(TcpStream::connect(address));
         // The thread has seen that by the time that nothing can connect any more.
         while TcpStream::connect(address).is_ok() {
-            std::thread::yield_now();
+            support::processes::pause();
         }
         address
     }

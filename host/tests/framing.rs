@@ -90,7 +90,7 @@ fn a_request_cut_anywhere_arrives_byte_for_byte() {
         input.write_all(first).unwrap();
         // Only once it has been read can the second part not be taken for one with it.
         while unread(&input) > 0 {
-            std::thread::yield_now();
+            support::processes::pause();
         }
         input.write_all(second).unwrap();
         let answer = answer();

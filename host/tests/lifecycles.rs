@@ -79,7 +79,7 @@ fn shrinks_to(gate: &mut Gate, most: u64, within: Duration, what: &str) {
             return;
         }
         assert!(Instant::now() < end, "{what}: {now} KiB after {within:?}, and {most} KiB would do");
-        std::thread::yield_now();
+        support::processes::pause();
     }
 }
 

@@ -60,7 +60,7 @@ fn gone(pids: &[i32], within: Duration, what: &str) {
         }
         let said: Vec<String> = left.iter().map(|pid| format!("{pid}: {}", command_line(*pid))).collect();
         assert!(Instant::now() < end, "{what}: {said:?} still run after {within:?}");
-        std::thread::yield_now();
+        support::processes::pause();
     }
 }
 

@@ -35,10 +35,9 @@ fn a_subscription_lasts_as_long_as_anybody_wants_it() {
     }
     // The last one to want it leaves without a word.
     other.close();
-    let gone = || !called(&gate, "resources/unsubscribe").is_empty();
-    while !gone() {
-        third.call("echo", json!({}));
-    }
+    support::processes::until("the server is told that nobody wants it", support::PATIENCE, || {
+        !called(&gate, "resources/unsubscribe").is_empty()
+    });
     assert_eq!(third.call("update_resource", uri).text(), "nobody subscribed");
 }
 

@@ -8,7 +8,7 @@ use crate::plugins;
 use crate::steps::{cargo, pass_on, say};
 
 /// Test binaries with tests that read `LOCKGATE_SOAK` (`support::processes::soak`).
-const BINARIES: [&str; 4] = ["orphans", "children", "framing", "lifecycles"];
+const BINARIES: [&str; 5] = ["orphans", "children", "framing", "lifecycles", "swap"];
 
 /// Runs all of them, one after the other, or those whose names contain what `args` say.
 pub fn run(args: &[String]) -> Result<ExitCode> {

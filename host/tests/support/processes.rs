@@ -49,8 +49,13 @@ pub fn until(what: &str, within: Duration, mut so: impl FnMut() -> bool) {
     let end = Instant::now() + within;
     while !so() {
         assert!(Instant::now() < end, "not within {within:?}: {what}");
-        std::thread::yield_now();
+        pause();
     }
+}
+
+/// Between two looks at what nothing tells of: the processor belongs to what is looked at.
+pub fn pause() {
+    std::thread::sleep(Duration::from_millis(5));
 }
 
 fn stat(pid: i32) -> Option<(char, i32)> {
