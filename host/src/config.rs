@@ -4,6 +4,7 @@
 //! it ([`expand`]); it is held against the JSON Schema of [`Config`] ([`conform`]); and only then it
 //! is read into [`Config`] and checked for sense ([`validate`]). [`load`] does all of it.
 
+mod client_form;
 pub mod commands;
 pub mod conform;
 mod dial_out;

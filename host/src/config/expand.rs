@@ -131,6 +131,9 @@ impl Walk<'_> {
         if let Some(file) = inside.strip_prefix("file:") {
             return self.file(file, path);
         }
+        // As the configurations of clients have it: `${env:NAME}`, and `${input:ID}` for a variable `ID`.
+        let input = inside.strip_prefix("input:").map(|id| id.to_ascii_uppercase().replace('-', "_"));
+        let inside = input.as_deref().or_else(|| inside.strip_prefix("env:")).unwrap_or(inside);
         let (name, default) = match inside.split_once(":-") {
             Some((name, default)) => (name, Some(default)),
             None => (inside, None),

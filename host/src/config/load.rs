@@ -7,9 +7,9 @@ use super::commands::add_servers;
 use super::conform::conform;
 use super::expand::{ProcessEnvironment, Variables, expand, plain};
 use super::locate::{Format, KeyPath, Node, Value, parse};
-use super::problem::{At, ConfigError, Problem, quoted};
+use super::problem::{At, ConfigError, Problem};
 use super::validate::validate;
-use super::{Config, json_schema, mask};
+use super::{Config, client_form, json_schema, mask};
 
 /// Largest configuration file: 4 MiB.
 pub const MAX_BYTES: u64 = 4 << 20;
@@ -120,9 +120,11 @@ pub fn load_text(
         Ok(tree) => tree,
         Err(problems) => return fail(problems),
     };
-    let mut problems = take_client_form(&mut tree);
+    let client_form::Found { errors: mut problems, warnings: translated } =
+        client_form::take(&mut tree, base);
     take_camel_case(&mut tree);
     let (errors, mut warnings) = expand(&mut tree, variables, base);
+    warnings.extend(translated);
     problems.extend(errors);
     problems.extend(conform(&mut tree, &json_schema()));
     problems.extend(check_listen(&tree));
@@ -192,51 +194,6 @@ fn read(path: &Path) -> Result<(String, Format), Problem> {
         Problem::general(format!("line {line} is not valid UTF-8"))
     })?;
     Ok((text, format))
-}
-
-/// The configuration of an MCP client works as it is: `mcpServers` for `servers`, and in it `type`
-/// for `transport`.
-fn take_client_form(tree: &mut Node) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    let has_servers = tree.entry("servers").is_some();
-    let Value::Map(entries) = &mut tree.value else { return problems };
-    let Some(entry) = entries.iter_mut().find(|e| e.key == "mcpServers") else { return problems };
-    if has_servers {
-        problems.push(
-            Problem::at(entry.at, "`mcpServers` is another name for `servers`, and both are given")
-                .help("put all servers under `servers`"),
-        );
-        entries.retain(|e| e.key != "mcpServers");
-        return problems;
-    }
-    entry.key = "servers".to_owned();
-    let Value::Map(servers) = &mut entry.node.value else { return problems };
-    for server in servers {
-        let has_transport = server.node.entry("transport").is_some();
-        let Value::Map(keys) = &mut server.node.value else { continue };
-        let Some(kind) = keys.iter_mut().find(|e| e.key == "type").filter(|_| !has_transport) else {
-            continue;
-        };
-        let transport = match &kind.node.value {
-            Value::Text(t) if t == "stdio" => "stdio",
-            Value::Text(t) if ["http", "streamable-http", "streamableHttp"].contains(&t.as_str()) => {
-                "http-only"
-            }
-            // What such an entry names may have moved on since it was written.
-            Value::Text(t) if t == "sse" => "sse-first",
-            Value::Text(t) if ["ws", "websocket"].contains(&t.as_str()) => "websocket",
-            Value::Text(t) => {
-                let message = format!("`servers.{}.type`: `{t}` is not supported", server.key);
-                let known = quoted(["stdio", "http", "streamable-http", "sse", "ws"]);
-                problems.push(Problem::at(kind.node.at, message).help(format!("allowed: {known}")));
-                "auto"
-            }
-            _ => continue,
-        };
-        kind.key = "transport".to_owned();
-        kind.node.value = Value::Text(transport.to_owned());
-    }
-    problems
 }
 
 /// The endpoints of `dial_out` may be written with the names that other gateways have for them.
@@ -341,6 +298,46 @@ mod tests {
         assert_eq!(loaded.config.servers["notes"].command.as_deref(), Some("node"));
         assert_eq!(loaded.config.servers["notes"].transport, crate::config::Transport::Stdio);
         assert_eq!(loaded.config.servers["far"].transport, crate::config::Transport::HttpOnly);
+    }
+
+    /// What clients write, with all of their keys at once: see docs/configuration.md.
+    #[test]
+    fn configurations_of_clients_are_taken_as_they_are() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(".env"), "# c\nexport A=1\nB='two words' # c\nKEPT=file\n")
+            .unwrap();
+        let text = r#"{ "inputs": [{ "id": "a-tok", "type": "promptString" }],
+          "servers": {
+            "My Notes": { "type": "local", "command": "node", "env": { "PORT": 8080, "DEBUG": true, "KEPT": "own" },
+                          "envFile": "${workspaceFolder}/.env", "alwaysAllow": ["a"], "autoApprove": [], "timeout": 60000 },
+            "a": { "httpUrl": "https://a.example/mcp", "headers": { "X": "${input:a-tok}", "Y": "${env:E}" } },
+            "b": { "serverUrl": "https://b.example/mcp", "disabledTools": ["x"] },
+            "c": { "type": "streamableHttp", "url": "https://c.example/mcp", "enabled": false, "tools": ["*"] } } }"#;
+        struct Some1;
+        impl Variables for Some1 {
+            fn get(&self, name: &str) -> Result<Option<String>, String> {
+                Ok(["A_TOK", "E"].contains(&name).then(|| format!("<{name}>")))
+            }
+        }
+        let loaded = load_text(text, Format::Json, Path::new("mcp.json"), folder.path(), &Some1).unwrap();
+        let servers = &loaded.config.servers;
+        let env = &servers["My-Notes"].env;
+        assert_eq!((&*env["PORT"], &*env["DEBUG"], &*env["KEPT"]), ("8080", "true", "own"));
+        assert_eq!((&*env["A"], &*env["B"]), ("1", "two words"));
+        assert_eq!(servers["a"].url.as_deref(), Some("https://a.example/mcp"));
+        assert_eq!((&*servers["a"].headers["X"], &*servers["a"].headers["Y"]), ("<A_TOK>", "<E>"));
+        assert_eq!(servers["b"].url.as_deref(), Some("https://b.example/mcp"));
+        assert!(servers["c"].disabled);
+        assert_eq!(servers["c"].transport, crate::config::Transport::HttpOnly);
+        let said: Vec<&str> = loaded.warnings.iter().map(|warning| warning.message.as_str()).collect();
+        for key in
+            ["`inputs`", "My Notes.alwaysAllow", "My Notes.timeout", "b.disabledTools", "server `My Notes`"]
+        {
+            assert!(said.iter().any(|warning| warning.contains(key)), "{key}: {said:?}");
+        }
+        assert_eq!(said.len(), 5, "{said:?}");
+        let strict = yaml("servers: { a: { command: x, alwaysAllow: [] } }\n").unwrap_err().to_string();
+        assert!(strict.contains("unknown key `alwaysAllow`"), "Lockgate's own form stays strict: {strict}");
     }
 
     #[test]

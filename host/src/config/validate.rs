@@ -13,6 +13,7 @@ mod limits;
 mod servers;
 
 pub use servers::RESERVED;
+pub(super) use servers::bad_server_name;
 
 /// How a glob is written.
 pub const GLOB_HELP: &str =

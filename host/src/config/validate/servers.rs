@@ -212,7 +212,7 @@ impl Check<'_> {
 }
 
 /// Why a server cannot be called that.
-fn bad_server_name(name: &str) -> Option<String> {
+pub fn bad_server_name(name: &str) -> Option<String> {
     if name.is_empty() {
         return Some("is empty".to_owned());
     }
