@@ -5,6 +5,8 @@
 
 #[path = "children/ending.rs"]
 mod ending;
+#[path = "children/memory.rs"]
+mod memory;
 #[path = "children/others.rs"]
 mod others;
 #[path = "children/places.rs"]

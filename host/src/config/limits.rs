@@ -11,8 +11,12 @@ pub struct Limits {
     pub client_message_bytes: usize,
     /// Largest message from a server in bytes (16 MiB).
     pub server_message_bytes: usize,
-    /// All messages in flight together in bytes (512 MiB); beyond it new calls are refused with 503.
+    /// All messages in flight together in bytes (512 MiB); beyond it new calls are refused with 503. A request
+    /// counts twice (as it came, and as it is sent on), an answer until its client has read it.
     pub in_flight_bytes: usize,
+    /// The same of one principal (128 MiB), or of one address where nobody authenticates. Peers on loopback
+    /// that nobody authenticates are not told apart, and have no share to keep to.
+    pub in_flight_bytes_per_principal: usize,
     /// Largest HTTP head in bytes (32 KiB).
     pub header_bytes: usize,
     /// Deepest nesting of a message from a client (64).
@@ -119,6 +123,7 @@ impl Default for Limits {
             client_message_bytes: 4 << 20,
             server_message_bytes: 16 << 20,
             in_flight_bytes: 512 << 20,
+            in_flight_bytes_per_principal: 128 << 20,
             header_bytes: 32 << 10,
             message_depth: 64,
             message_members: 100_000,

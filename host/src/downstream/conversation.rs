@@ -283,18 +283,20 @@ impl Conversation {
             ending: self.pipe.ending().clone(),
         };
         let (pipe, session) = (self.pipe.clone(), open.session.clone());
-        let Said { message, share, .. } = said;
+        let Said { message, mut share, .. } = said;
         let over = self.over.clone();
         self.tasks.spawn(async move {
             // A task of its own, so that a panic in it still ends with an answer.
             let calling = tokio::spawn(async move { standing.call(message, scope).await });
             let answering = async { calling.await.unwrap_or_else(|_| Some(errors::internal(Some(&id)))) };
             let answer = drain::answered(answering, &over, session.server(), &id).await;
-            drop(share);
             session.touch();
             if let Some(answer) = answer.filter(|_| ticket.end()) {
+                // It counts until there is room for it among what waits for the client.
+                count(&mut share, &answer);
                 pipe.deliver(&answer).await;
             }
+            drop(share);
         });
     }
 }
@@ -333,5 +335,12 @@ impl Open {
             client: self.session.client().clone(),
             headers: speaker.headers.clone(),
         })
+    }
+}
+
+/// What counts as in flight from now on is the answer.
+fn count(share: &mut Option<Share>, answer: &Message) {
+    if let Some(share) = share {
+        share.answered(answer.bytes().len());
     }
 }

@@ -7,6 +7,7 @@ mod cors;
 mod entrance;
 mod guard;
 mod head;
+mod in_flight;
 mod pace;
 mod refusals;
 mod reply;
@@ -35,8 +36,8 @@ use crate::gateway::Gateway;
 use pace::{Pace, Paced};
 
 pub use bind::{BindError, bind};
-pub use body::Share;
 pub use head::Accepts;
+pub use in_flight::Share;
 pub use reply::Reply;
 pub(super) use reply::{accepted, empty, events, json, message, no_session, refuse, stream};
 pub(super) use route::law;
@@ -74,7 +75,7 @@ pub struct HttpFront {
     pub(super) over: CancellationToken,
     /// What modern clients, who have no sessions to count by, have going.
     pub(super) load: Arc<Load>,
-    in_flight: body::InFlight,
+    in_flight: in_flight::InFlight,
     refusals: refusals::RefusalLog,
     /// The one server that is served at `/mcp` itself.
     bare: Option<Arc<str>>,
@@ -103,7 +104,7 @@ impl HttpFront {
             ending: CancellationToken::new(),
             over: CancellationToken::new(),
             load: Arc::default(),
-            in_flight: body::InFlight::default(),
+            in_flight: in_flight::InFlight::default(),
             refusals: refusals::RefusalLog::default(),
             bare: None,
             readiness: Box::new(|| Readiness { ready: true, status: "ready".into() }),

@@ -340,9 +340,8 @@ async fn call(visitor: Visitor, session: Arc<Session>, message: Message, share: 
         let session = called;
         let answering = standing.call(message, scope);
         let answer = drain::answered(answering, &over, session.server(), &pending.id).await;
-        drop(share);
         let answer = if ticket.end() { answer } else { None };
-        if pending.stream.finish(answer) {
+        if pending.stream.answer(answer, Some(share)) {
             session.touch();
         }
     });
@@ -354,13 +353,21 @@ async fn call(visitor: Visitor, session: Arc<Session>, message: Message, share: 
         () = tokio::time::sleep(OPEN_STREAM_AFTER), if visitor.accepts.events => First::Event,
     };
     match first {
-        First::Answer(Some(message)) => answer::message(StatusCode::OK, &message),
+        First::Answer(Some(message)) => counted(answer::message(StatusCode::OK, &message), &reader),
         // Cancelled: there is no answer, and an empty stream says so in the terms of the protocol.
         First::Answer(None) if !visitor.accepts.events => answer::empty(StatusCode::ACCEPTED),
         First::Event => answer::events(visitor.kept_body(&session, reader, None)),
         First::Answer(None) => answer::events(visitor.body(&session, reader, 0, None)),
         First::Cut => answer::refuse(StatusCode::INTERNAL_SERVER_ERROR, "the stream was cut"),
     }
+}
+
+/// A whole answer, which counts as in flight until it is written.
+pub(super) fn counted(mut reply: Reply, reader: &Reader) -> Reply {
+    if let Some(share) = reader.share() {
+        reply.body_mut().counts(share);
+    }
+    reply
 }
 
 /// A call without an answer yet. One that ends without (a panic in it) is answered all the same.

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::downlink::RequestDownlink;
 use super::drain;
 use super::http::{self as answer, Reply, Share};
-use super::legacy::{Pending, Posted, Visitor};
+use super::legacy::{Pending, Posted, Visitor, counted};
 use super::stream::{EventStream, First};
 use crate::filter::Caller;
 use crate::jsonrpc::{Kind, Message};
@@ -127,8 +127,8 @@ impl Accepted {
                 answer = drain::answered(answered, &front.over, &visited, &pending.id) => answer,
                 () = expired => None,
             };
-            drop((share, turn));
-            pending.stream.finish(answer);
+            drop(turn);
+            pending.stream.answer(answer, share);
         });
         let ping = Duration::from_secs(limits.ping_seconds);
         let first = tokio::select! {
@@ -137,8 +137,8 @@ impl Accepted {
         };
         match first {
             First::Answer(Some(message)) => match status(&message) {
-                Some(status) => answer::message(status, &message),
-                None => visitor.answered(message),
+                Some(status) => counted(answer::message(status, &message), &reader),
+                None => counted(visitor.answered(message), &reader),
             },
             First::Event => {
                 let mut reply = answer::events(reader.into_body(ping, None));

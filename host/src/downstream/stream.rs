@@ -15,6 +15,7 @@ use hyper::body::{Body, Frame};
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 
+use super::http::Share;
 use super::names::EventIds;
 use super::outlet::{Outlet, Undelivered, lock};
 use super::replay::Replay;
@@ -44,6 +45,8 @@ struct State {
     queue: VecDeque<Event>,
     bytes: usize,
     answer: Option<Event>,
+    /// What the answer counts for, until it was read.
+    share: Option<Share>,
     phase: Phase,
     waker: Option<Waker>,
     /// Number of the last event.
@@ -101,6 +104,7 @@ impl EventStream {
             queue: VecDeque::new(),
             bytes: 0,
             answer: None,
+            share: None,
             phase: Phase::Open,
             waker: None,
             last: 0,
@@ -121,6 +125,20 @@ impl EventStream {
         state.queue = events.into_iter().map(|(number, message)| Event { number, message }).collect();
         drop(state);
         reader
+    }
+
+    /// The last message of the stream, which counts as in flight until it was read.
+    pub fn answer(&self, answer: Option<Message>, mut share: Option<Share>) -> bool {
+        if let (Some(answer), Some(share)) = (&answer, &mut share) {
+            share.answered(answer.bytes().len());
+        }
+        {
+            let mut state = lock(&self.state);
+            if state.phase == Phase::Open {
+                state.share = share.filter(|_| answer.is_some());
+            }
+        }
+        self.finish(answer)
     }
 
     /// The last message of the stream (none: there is no answer). The answer of a call is always
@@ -144,7 +162,7 @@ impl EventStream {
         }
         let read = state.alone.is_none();
         if !read {
-            state.answer = None;
+            (state.answer, state.share) = (None, None);
         }
         state.wake();
         read
@@ -199,7 +217,7 @@ impl State {
     fn empty(&mut self) {
         self.queue = VecDeque::new();
         self.bytes = 0;
-        self.answer = None;
+        (self.answer, self.share) = (None, None);
         self.wake();
     }
 }
@@ -322,6 +340,11 @@ impl Reader {
         self
     }
 
+    /// What the answer counts for, once that is taken.
+    pub fn share(&self) -> Option<Share> {
+        lock(&self.stream.state).share.take()
+    }
+
     /// The stream that it reads.
     pub fn stream(&self) -> &Arc<EventStream> {
         &self.stream
@@ -345,7 +368,7 @@ impl Reader {
         }
     }
 
-    fn poll_event(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Event, Cut>>> {
+    fn poll_event(&self, cx: &mut Context<'_>) -> Poll<Option<Result<(Event, Option<Share>), Cut>>> {
         let mut state = lock(&self.stream.state);
         if state.reader != self.number {
             let cut = self.cut.is_cancelled();
@@ -354,14 +377,17 @@ impl Reader {
         if let Some(event) = state.queue.pop_front() {
             state.bytes = state.bytes.saturating_sub(event.message.bytes().len());
             state.taken = event.number;
-            return Poll::Ready(Some(Ok(event)));
+            return Poll::Ready(Some(Ok((event, None))));
         }
         match state.phase {
             Phase::Open => {
                 state.waker = Some(cx.waker().clone());
                 Poll::Pending
             }
-            Phase::Ended => Poll::Ready(state.answer.take().map(Ok)),
+            Phase::Ended => {
+                let share = state.share.take();
+                Poll::Ready(state.answer.take().map(|answer| Ok((answer, share))))
+            }
             Phase::Gone | Phase::Cut => Poll::Ready(Some(Err(Cut))),
         }
     }
@@ -422,7 +448,14 @@ impl Body for EventBody {
         if let Poll::Ready(event) = self.reader.poll_event(cx) {
             self.silence.as_mut().reset(next);
             let ids = self.ids.as_ref();
-            return Poll::Ready(event.map(|event| event.map(|event| Frame::data(written(&event, ids)))));
+            let frame = |(event, share): (Event, Option<Share>)| {
+                let text = written(&event, ids);
+                Frame::data(match share {
+                    Some(share) => share.with(text),
+                    None => text,
+                })
+            };
+            return Poll::Ready(event.map(|event| event.map(frame)));
         }
         if let Some(until) = &mut self.until
             && until.as_mut().poll(cx).is_ready()

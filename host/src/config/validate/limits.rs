@@ -17,6 +17,7 @@ pub(super) fn check(check: &mut Check<'_>) {
         ("client_message_bytes", l.client_message_bytes == 0),
         ("server_message_bytes", l.server_message_bytes == 0),
         ("in_flight_bytes", l.in_flight_bytes == 0),
+        ("in_flight_bytes_per_principal", l.in_flight_bytes_per_principal == 0),
         ("header_bytes", l.header_bytes == 0),
         ("message_depth", l.message_depth == 0),
         ("message_members", l.message_members == 0),
@@ -102,6 +103,17 @@ pub(super) fn check(check: &mut Check<'_>) {
                 "the second bounds the first: raise it, or lower the first",
             );
         }
+    }
+    let (largest, share) = (l.client_message_bytes, l.in_flight_bytes_per_principal);
+    if share > 0 && share < largest.saturating_mul(2) {
+        let message = format!(
+            "`limits.in_flight_bytes_per_principal` ({share}) is less than twice `limits.client_message_bytes` ({largest})"
+        );
+        check.error(
+            &path.key("in_flight_bytes_per_principal"),
+            message,
+            "a message counts twice, and the largest would never fit: raise it",
+        );
     }
     for (name, server) in &check.config.servers {
         if server.timeout_seconds.is_some_and(|s| s > l.call_max_seconds && l.call_max_seconds > 0) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{Conversation, Place, Said};
+use super::{Conversation, Place, Said, count};
 use crate::downstream::downlink::RequestDownlink;
 use crate::downstream::drain;
 use crate::downstream::in_flight::{InFlight, NotBegun, Ticket};
@@ -70,7 +70,7 @@ impl Conversation {
 
     /// The error is the answer.
     fn request(&self, said: Said, version: &str) -> Result<(), Message> {
-        let Said { message, speaker, share } = said;
+        let Said { message, speaker, mut share } = said;
         let client = envelope::read(&message, version, self.place.transport, self.place.address)?;
         let id = message.id().map(Bytes::copy_from_slice).unwrap_or_default();
         let ticket = self.requests.begin(&id, self.limits.calls_per_session)?;
@@ -110,8 +110,8 @@ impl Conversation {
             let calling = tokio::spawn(calling);
             let answering = async { calling.await.unwrap_or_else(|_| Some(errors::internal(Some(&id)))) };
             let answer = drain::answered(answering, &over, &server, &id).await;
-            drop(share);
             if let Some(answer) = answer.filter(|_| ticket.end()) {
+                count(&mut share, &answer);
                 pipe.deliver(&answer).await;
                 if listens && answer.kind() == Kind::Result {
                     pipe.deliver(&no_more_of(&id)).await;

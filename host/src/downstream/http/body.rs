@@ -1,7 +1,5 @@
 //! Reading a request body within bounds: of one message, of all messages together, and of time.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -9,6 +7,7 @@ use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use tokio::time::Instant;
 
+use super::in_flight::Share;
 use crate::config::Limits;
 
 /// Slowest body that is waited for, after the time that a head may take: a 4 MiB message on a bad
@@ -29,57 +28,15 @@ pub enum Unread {
     #[error("the body came too slowly")]
     TooSlow,
     /// 503.
-    #[error("too much in flight; try again later")]
-    Shed,
+    #[error("too much in flight: `{0}` is reached; try again later")]
+    Shed(&'static str),
     /// 400. The connection broke, or its framing.
     #[error("the body broke off")]
     Broken,
 }
 
-/// The bytes of all client messages in flight.
-#[derive(Debug, Default)]
-pub struct InFlight(Arc<AtomicUsize>);
-
-/// A share of them, given back when dropped.
-#[derive(Debug)]
-pub struct Share {
-    all: Arc<AtomicUsize>,
-    bytes: usize,
-}
-
-impl InFlight {
-    /// A share of nothing yet.
-    pub fn share(&self) -> Share {
-        Share { all: self.0.clone(), bytes: 0 }
-    }
-}
-
-impl Share {
-    /// Takes more; false (and nothing taken) if all together would exceed `most`.
-    fn grow(&mut self, bytes: usize, most: usize) -> bool {
-        let grown = self.all.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |all| {
-            all.checked_add(bytes).filter(|all| *all <= most)
-        });
-        if grown.is_ok() {
-            self.bytes += bytes;
-        }
-        grown.is_ok()
-    }
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        self.all.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
-}
-
 /// Reads a body. The share must live as long as the message.
-pub async fn read(
-    body: &mut Incoming,
-    in_flight: &InFlight,
-    limits: &Limits,
-) -> Result<(Bytes, Share), Unread> {
-    let mut share = in_flight.share();
+pub async fn read(body: &mut Incoming, mut share: Share, limits: &Limits) -> Result<(Bytes, Share), Unread> {
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if announced > limits.client_message_bytes {
         return Err(Unread::TooLarge);
@@ -97,9 +54,7 @@ pub async fn read(
         if first.len() + all.len() + data.len() > limits.client_message_bytes {
             return Err(Unread::TooLarge);
         }
-        if !share.grow(data.len(), limits.in_flight_bytes) {
-            return Err(Unread::Shed);
-        }
+        share.grow(data.len(), limits).map_err(Unread::Shed)?;
         // Most messages arrive in one piece: those are not copied.
         if first.is_empty() && all.is_empty() {
             first = data;
@@ -130,21 +85,4 @@ pub async fn linger(mut body: Incoming, limits: &Limits) {
     };
     // A client that is slower than this is gone, or means harm.
     let _ = tokio::time::timeout(Duration::from_secs(limits.header_seconds), reading).await;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn shares_are_given_back() {
-        let in_flight = InFlight::default();
-        let (mut a, mut b) = (in_flight.share(), in_flight.share());
-        assert!(a.grow(60, 100) && !b.grow(41, 100) && b.grow(40, 100) && !a.grow(1, 100));
-        drop(a);
-        assert!(b.grow(60, 100));
-        assert!(!b.grow(usize::MAX, usize::MAX), "no overflow");
-        drop(b);
-        assert_eq!(in_flight.0.load(Ordering::Relaxed), 0);
-    }
 }

@@ -10,6 +10,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use tokio_util::sync::DropGuard;
 
 use super::body::Unread;
+use super::in_flight::Share;
 use super::pace::Busy;
 use super::refusals::Refused;
 use crate::downstream::sse::StreamBody;
@@ -41,6 +42,13 @@ impl ReplyBody {
     /// Notes the end of the answer where it is waited for.
     pub fn hold(&mut self, busy: Busy) {
         self._busy = Some(busy);
+    }
+
+    /// The answer counts as in flight until it is written.
+    pub fn counts(&mut self, share: Share) {
+        if let Content::Whole(bytes) = &mut self.content {
+            *bytes = share.with(std::mem::take(bytes));
+        }
     }
 
     /// Cancels a call when the client stops reading its answer.
@@ -113,7 +121,7 @@ pub fn unread(unread: &Unread) -> Reply {
     let status = match unread {
         Unread::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Unread::TooSlow => StatusCode::REQUEST_TIMEOUT,
-        Unread::Shed => StatusCode::SERVICE_UNAVAILABLE,
+        Unread::Shed(_) => StatusCode::SERVICE_UNAVAILABLE,
         Unread::Broken => StatusCode::BAD_REQUEST,
     };
     refuse(status, &unread.to_string())

@@ -17,6 +17,7 @@ use crate::downstream::{modern, sse};
 use crate::filter::RequestHead;
 use crate::jsonrpc::{Limits, Message, Source, is_array};
 use crate::protocol::{headers, meta, versions};
+use crate::requester::Requester;
 
 impl HttpFront {
     pub(super) async fn answer(
@@ -146,7 +147,10 @@ impl HttpFront {
         };
         match head.method {
             Method::POST => {
-                let read = body::read(body, &self.in_flight, &config.limits).await;
+                let peer = Some(visitor.connection.peer.ip());
+                let requester = Requester::of(visitor.principal.as_deref(), peer);
+                let share = self.in_flight.share(requester);
+                let read = body::read(body, share, &config.limits).await;
                 let (bytes, share) = read.map_err(|unread| reply::unread(&unread))?;
                 // What this refuses as a session id or version is refused below as well.
                 if is_array(&bytes)

@@ -113,12 +113,12 @@ impl Batch {
             let calling = tokio::spawn(async move { standing.call(message, scope).await });
             let answering = async { calling.await.unwrap_or_else(|_| Some(errors::internal(Some(&id)))) };
             let answer = drain::answered(answering, &over, session.server(), &id).await;
-            drop(share);
             session.touch();
             if let Some(answer) = answer.filter(|_| ticket.end()) {
                 // A client that left has not cancelled, and gets no answer.
                 let _ = answered.send(answer).await;
             }
+            drop(share);
         });
         Ok(())
     }

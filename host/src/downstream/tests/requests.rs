@@ -148,7 +148,7 @@ async fn bodies_are_bounded_in_size_and_time() {
 
 #[tokio::test]
 async fn more_in_flight_than_allowed_is_shed() {
-    let site = Site::with(false, |config| config.limits.in_flight_bytes = INITIALIZE.len() + 50).await;
+    let site = Site::with(false, |config| config.limits.in_flight_bytes = 2 * (INITIALIZE.len() + 50)).await;
     let session = site.initialize(&[]).await;
     let headers = [POST, &[("Mcp-Session-Id", session.as_str())]].concat();
     let mut first = site.connect().await;
