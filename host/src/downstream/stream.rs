@@ -79,6 +79,9 @@ enum Phase {
     Cut,
 }
 
+/// An event on its way to the client, and what it counts for.
+type Taken = (Event, Option<Share>);
+
 /// What came first.
 pub enum First {
     /// The answer; none if there is to be none.
@@ -368,7 +371,7 @@ impl Reader {
         }
     }
 
-    fn poll_event(&self, cx: &mut Context<'_>) -> Poll<Option<Result<(Event, Option<Share>), Cut>>> {
+    fn poll_event(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Taken, Cut>>> {
         let mut state = lock(&self.stream.state);
         if state.reader != self.number {
             let cut = self.cut.is_cancelled();
@@ -448,7 +451,7 @@ impl Body for EventBody {
         if let Poll::Ready(event) = self.reader.poll_event(cx) {
             self.silence.as_mut().reset(next);
             let ids = self.ids.as_ref();
-            let frame = |(event, share): (Event, Option<Share>)| {
+            let frame = |(event, share): Taken| {
                 let text = written(&event, ids);
                 Frame::data(match share {
                     Some(share) => share.with(text),
