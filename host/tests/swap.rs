@@ -1,6 +1,8 @@
 //! Filters are replaced while traffic flows: no failed call, no call that saw two versions.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
 
+#[path = "swap/lost.rs"]
+mod lost;
 #[path = "support/support.rs"]
 mod support;
 

@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use serde::Serialize;
 
 use super::probe::{Found, probe};
-use super::stack::{FilterReport, Stack};
+use super::stack::{FilterReport, Stack, open_servers};
 use super::{ConfigFile, Output, print};
 use crate::config::validate::check_exposure;
 use crate::config::{ConfigError, Loaded, load};
@@ -106,7 +106,7 @@ async fn find(loaded: Arc<Loaded>, timeout: Duration) -> Findings {
     let problems = stack.problems().to_vec();
     // Without a chain it cannot be told who authenticates.
     if problems.is_empty()
-        && let Err(problem) = check_exposure(&loaded.config, stack.authenticates())
+        && let Err(problem) = check_exposure(&loaded.config, &open_servers(&loaded.config, &stack.placed()))
     {
         config.errors.push(problem.render(Path::new(&config.file)));
     }

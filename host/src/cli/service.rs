@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::banner::{Entrance, banner};
 use super::report;
 use super::signals::{self, End, Event, Signal};
-use super::stack::Stack;
+use super::stack::{Stack, open_servers};
 use crate::config::validate::check_exposure;
 use crate::config::{Loaded, Problem};
 use crate::filter::placed::Placed;
@@ -80,7 +80,7 @@ impl Service {
         let loaded = Arc::new(loaded);
         // Only listed filters may authenticate: without any, nothing needs to be compiled to know.
         if loaded.config.filters.is_empty() {
-            check_open(&loaded, &door, false)?;
+            check_open(&loaded, &door, &[])?;
         }
         // Signals first: one that comes while plugins are compiled must end this process as well.
         let mut signals = signals::receive()?;
@@ -92,7 +92,7 @@ impl Service {
         let started = async {
             let stack = Stack::assemble(&loaded, built_in).await;
             super::refuse_problems(&stack)?;
-            check_open(&loaded, &door, stack.authenticates())?;
+            check_open(&loaded, &door, &stack.placed())?;
             match &door {
                 Door::Bare(server) => preflight::insist(&loaded, &stack, server, &ignored).await?,
                 Door::Http | Door::Stdio(_) => preflight::check(&loaded, &stack).await?,
@@ -103,7 +103,7 @@ impl Service {
             stack = started => stack?,
             signal = interrupted(&mut signals) => return Ok(End::Cut(signal)),
         };
-        stack.watch(Arc::clone(&loaded));
+        stack.watch(Arc::clone(&loaded), socket.is_some());
         let shutdown = CancellationToken::new();
         let tell = |event| tell(&loaded, &stack, event);
         let end = match (socket, &door) {
@@ -146,10 +146,12 @@ fn entrance(address: SocketAddr, bare: Option<&str>) -> Entrance<'_> {
 }
 
 /// Refuses to serve whoever can reach the machine, with what the user of this command can do.
-fn check_open(loaded: &Loaded, door: &Door, authenticates: bool) -> Result<(), report::Plain> {
+fn check_open(loaded: &Loaded, door: &Door, filters: &[Arc<Placed>]) -> Result<(), report::Plain> {
     let checked = match door {
         Door::Stdio(_) => Ok(()),
-        Door::Http | Door::Bare(_) => check_exposure(&loaded.config, authenticates),
+        Door::Http | Door::Bare(_) => {
+            check_exposure(&loaded.config, &open_servers(&loaded.config, filters))
+        },
     };
     checked.map_err(|problem| match door {
         Door::Bare(_) => Problem::general(problem.message)

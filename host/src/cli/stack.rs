@@ -22,7 +22,10 @@ use crate::plugin::watch::{Trigger, Watch};
 use crate::proxy::{Filtered, method_kinds};
 use crate::upstream::{ExchangeDraft, Outgoing, Upstreams};
 
+mod exposure;
 mod reload;
+
+pub use exposure::open_servers;
 
 /// One filter of the chain, as far as people are concerned.
 #[derive(Clone, Debug)]
@@ -118,9 +121,9 @@ impl Stack {
         &self.filters
     }
 
-    /// Whether any filter establishes who calls.
-    pub fn authenticates(&self) -> bool {
-        !self.gateway.snapshot().authenticate().is_empty()
+    /// The filters that serve, those that are no plugins included.
+    pub fn placed(&self) -> Vec<Arc<Placed>> {
+        self.gateway.snapshot().filters().to_vec()
     }
 
     /// The connections to the servers.
@@ -149,8 +152,9 @@ impl Stack {
         explain(self.gateway.snapshot().filters(), server, method, name, kinds, &all)
     }
 
-    /// Watches the plugins from now on, and puts what changes into service.
-    pub fn watch(&self, loaded: Arc<Loaded>) {
+    /// Watches the plugins from now on, and puts what changes into service. `listens`: clients come over
+    /// the network, and who may reach the listener is judged for every generation.
+    pub fn watch(&self, loaded: Arc<Loaded>, listens: bool) {
         let Some(plugins) = self.plugins.clone() else { return };
         let settings = &loaded.config.plugins;
         let watch = Watch::new(settings.dir.as_deref(), settings.watch);
@@ -160,6 +164,7 @@ impl Stack {
             built_in: self.built_in.clone(),
             plugins,
             loaded,
+            listens,
             degraded: Arc::clone(&self.degraded),
             asked: Arc::clone(&self.asked),
         };

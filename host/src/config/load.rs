@@ -100,7 +100,24 @@ pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
     // The folder of the file, not of what a link points to: that is where its neighbours are seen.
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let base = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
-    load_text(&text, format, path, &base, &ProcessEnvironment)
+    let mut loaded = load_text(&text, format, path, &base, &ProcessEnvironment)?;
+    loaded.warnings.extend(check_mode(path));
+    Ok(loaded)
+}
+
+/// Whoever may write the configuration decides which programs run. A warning and no refusal: mounts from
+/// other systems and accounts with a group of their own show such modes where nobody else can write.
+fn check_mode(path: &Path) -> Option<Problem> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o777;
+    let read_only = nix::sys::statvfs::statvfs(path)
+        .is_ok_and(|found| found.flags().contains(nix::sys::statvfs::FsFlags::ST_RDONLY));
+    (path.is_file() && mode & 0o022 != 0 && !read_only).then(|| {
+        Problem::general(format!(
+            "may be written by others (mode {mode:03o}), who could then decide what Lockgate runs"
+        ))
+        .help(format!("`chmod go-w {}`", path.display()))
+    })
 }
 
 /// The same for a text that was read already. `file` is how errors call it, `base` what relative

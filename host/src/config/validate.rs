@@ -35,23 +35,36 @@ pub fn validate(config: &Config, tree: &Node) -> (Vec<Problem>, Vec<Problem>) {
     (check.errors, check.warnings)
 }
 
-/// Refuses to serve everybody who can reach the machine. Asked once the plugins are loaded, because
-/// only then it is known whether any filter authenticates.
+/// Refuses to serve everybody who can reach the machine. `open` are the servers that no filter
+/// authenticates for; it is asked once the plugins are loaded, because only then they are known, and of
+/// every generation.
 ///
 /// # Errors
-/// The listen address is not a loopback address, nothing authenticates, and
-/// `http.allow_unauthenticated` is off. The text names the two ways to proceed.
-pub fn check_exposure(config: &Config, has_authenticate: bool) -> Result<(), Problem> {
+/// The listen address is not a loopback address, there are such servers, and
+/// `http.allow_unauthenticated` is off. The text names the ways to proceed.
+pub fn check_exposure(config: &Config, open: &[&str]) -> Result<(), Problem> {
     let address = config.listen_address();
-    if address.ip().is_loopback() || has_authenticate || config.http.allow_unauthenticated {
+    if address.ip().is_loopback() || open.is_empty() || config.http.allow_unauthenticated {
         return Ok(());
     }
+    let served = config.servers.values().filter(|server| !server.disabled).count();
+    if open.len() == served {
+        return Err(Problem::general(format!(
+            "refusing to listen on {address}: other machines can reach it, and no filter authenticates"
+        ))
+        .help("either add a filter that authenticates, such as api-key-auth:")
+        .help("  filters: [{ plugin: api-key-auth, config: { keys: [{ name: me, sha256: \"…\" }] } }]")
+        .help("or let everybody in on purpose:")
+        .help("  http: { allow_unauthenticated: true }"));
+    }
+    let names: Vec<String> = open.iter().map(|name| format!("`{name}`")).collect();
     Err(Problem::general(format!(
-        "refusing to listen on {address}: other machines can reach it, and no filter authenticates"
+        "refusing to listen on {address}: other machines can reach it, and no filter authenticates for {}",
+        names.join(", ")
     ))
-    .help("either add a filter that authenticates, such as api-key-auth:")
-    .help("  filters: [{ plugin: api-key-auth, config: { keys: [{ name: me, sha256: \"…\" }] } }]")
-    .help("or let everybody in on purpose:")
+    .help("either let a filter that authenticates see these servers too: extend its `match.servers`, or take \
+           that key out")
+    .help("or let everybody in, at every server without such a filter, on purpose:")
     .help("  http: { allow_unauthenticated: true }"))
 }
 

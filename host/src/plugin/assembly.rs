@@ -79,6 +79,19 @@ impl Plugins {
     /// A listed filter has no working version at all, or (the first time) the directory cannot be
     /// trusted. The last assembly then still stands.
     pub async fn assemble(&self, config: &Config) -> Result<Assembly, AssembleError> {
+        self.assemble_if(config, |_| Ok(())).await
+    }
+
+    /// The same, where somebody else has a say: a chain that `admit` refuses, with the reason, changes
+    /// nothing.
+    ///
+    /// # Errors
+    /// As [`Plugins::assemble`], and the reason of `admit`.
+    pub async fn assemble_if(
+        &self,
+        config: &Config,
+        admit: impl Fn(&[Arc<Placed>]) -> Result<(), String>,
+    ) -> Result<Assembly, AssembleError> {
         // Never closed; if it were, two assemblies at once would only be a waste.
         let _turn = self.turn.acquire().await.ok();
         let mut state = self.lock().clone();
@@ -86,6 +99,10 @@ impl Plugins {
         let unsettled = look.unsettled();
         let chain = decide::chain(&*self.loader, config, &mut state, look).await;
         let result = report::report(&mut state, chain, unsettled.then_some(PAUSE));
+        let result = result.and_then(|assembly| match admit(&assembly.filters) {
+            Ok(()) => Ok(assembly),
+            Err(problem) => Err(AssembleError { problems: vec![problem], statuses: assembly.statuses }),
+        });
         let mut current = self.lock();
         if result.is_ok() {
             state.started = true;
@@ -127,5 +144,7 @@ impl Plugins {
 
 #[cfg(test)]
 mod fake;
+#[cfg(test)]
+mod lost_hooks_tests;
 #[cfg(test)]
 mod tests;

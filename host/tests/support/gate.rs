@@ -22,6 +22,7 @@ pub struct Setup {
     auto_attach: bool,
     top: Map<String, Value>,
     environment: Vec<(String, String)>,
+    listen: String,
 }
 
 /// A running Lockgate.
@@ -48,6 +49,7 @@ impl Setup {
             auto_attach: false,
             top: Map::new(),
             environment: Vec::new(),
+            listen: "127.0.0.1:0".to_owned(),
         }
     }
 
@@ -119,6 +121,12 @@ impl Setup {
         self
     }
 
+    /// Where it listens.
+    pub fn listening(mut self, address: &str) -> Setup {
+        self.listen = address.to_owned();
+        self
+    }
+
     /// A variable in Lockgate's environment.
     pub fn with_env(mut self, name: &str, value: &str) -> Setup {
         self.environment.push((name.to_owned(), value.to_owned()));
@@ -183,7 +191,7 @@ impl Setup {
 
     fn serve_command(&self) -> Command {
         let mut command = self.command("serve");
-        command.args(["--listen", "127.0.0.1:0"]).stdin(Stdio::null()).stdout(Stdio::null());
+        command.args(["--listen", &self.listen]).stdin(Stdio::null()).stdout(Stdio::null());
         command
     }
 }

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::{is_degraded, tell};
+use super::{is_degraded, open_servers, tell};
 use crate::config::locate::KeyPath;
+use crate::config::validate::check_exposure;
 use crate::config::{Config, Loaded, load};
 use crate::filter::placed::Placed;
 use crate::gateway::Gateway;
@@ -21,6 +22,7 @@ pub struct Reloading {
     pub built_in: Vec<Arc<Placed>>,
     pub plugins: Arc<Plugins>,
     pub loaded: Arc<Loaded>,
+    pub listens: bool,
     pub degraded: Arc<Mutex<bool>>,
     /// Set where somebody asked to look again, and wants to hear what came of it.
     pub asked: Arc<AtomicBool>,
@@ -60,7 +62,7 @@ impl Reloading {
                 let read = self.read_again(&mut config).await;
                 news = read == Read::News;
             }
-            match self.plugins.assemble(&config).await {
+            match self.plugins.assemble_if(&config, |filters| self.admit(filters)).await {
                 Ok(assembly) => {
                     said.clear();
                     tell(&assembly.notices);
@@ -90,6 +92,19 @@ impl Reloading {
                 }
             }
         }
+    }
+
+    /// Refuses what a start would refuse: filters that leave a listener open to the network. Address,
+    /// servers and `http` are those of the start.
+    fn admit(&self, filters: &[Arc<Placed>]) -> Result<(), String> {
+        if !self.listens {
+            return Ok(());
+        }
+        let filters = [self.built_in.as_slice(), filters].concat();
+        let config = &self.loaded.config;
+        check_exposure(config, &open_servers(config, &filters)).map_err(|problem| {
+            format!("the filters stay as they were: {}", problem.render(&self.loaded.path))
+        })
     }
 
     /// Watches the folder of the configuration file: editors and Kubernetes replace files.

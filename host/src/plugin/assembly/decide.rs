@@ -8,6 +8,7 @@ use super::kept::{Fate, Serving, fate};
 use super::look::{Found, Look, Part};
 use super::wish::{Recipe, Wanted, Wish, wanted};
 use crate::config::Config;
+use crate::filter::Hooks;
 use crate::filter::placed::{Placed, PlacedParts};
 use crate::plugin::load::{Candidate, LoadError, Loader};
 
@@ -114,7 +115,12 @@ async fn decide(loader: &dyn Loader, state: &mut State, look: &Look, wanted: Wan
     let file = file.or_else(|| last.as_ref().map(|last| last.placed.file.clone()));
     let before = state.serving.get(&name).map(|last| Arc::clone(&last.placed));
     let result = match wish {
-        Ok(wish) => serve(loader, state, look, found, last.as_ref(), &wish).await,
+        Ok(wish) => {
+            // A listed filter stands for everything of its name that served before.
+            let decides = before.as_ref().filter(|before| listed || before.listed == listed);
+            let decides = decides.map(|before| before.hooks).unwrap_or_default();
+            serve(loader, state, look, found, last.as_ref(), decides, &wish).await
+        }
         Err(error) => Err(error),
     };
     let (serving, trouble) = match result {
@@ -151,6 +157,7 @@ async fn serve(
     look: &Look,
     found: Option<&Found>,
     last: Option<&Serving>,
+    decides: Hooks,
     wish: &Wish,
 ) -> Result<Serving, LoadError> {
     if let Some(trouble) = &look.trouble {
@@ -196,6 +203,10 @@ async fn serve(
         Some(Err(error)) => Err(LoadError::Inspect(error.clone())),
         _ => loader.load(candidate).await,
     };
+    let loaded = loaded.and_then(|loaded| match loses(decides, loaded.inspection.hooks, wish) {
+        Some(lost) => Err(lost),
+        None => Ok(loaded),
+    });
     match loaded {
         Ok(loaded) => {
             let placed = Placed::new(PlacedParts {
@@ -223,6 +234,24 @@ async fn serve(
             Err(error)
         }
     }
+}
+
+/// Whether a version would no longer decide what the one that serves decides: it is refused as the
+/// deletion of the file is.
+fn loses(before: Hooks, now: Hooks, wish: &Wish) -> Option<LoadError> {
+    let hooks: Vec<_> = [
+        (before.authenticate && !now.authenticate, "`authenticate`"),
+        (before.access && !now.access, "`access`"),
+    ]
+    .into_iter()
+    .filter_map(|(lost, hook)| lost.then_some(hook))
+    .collect();
+    let remedy = if wish.listed {
+        "give its entry under `filters:` another `name`"
+    } else {
+        "list the plugin under `filters:` with a `name` of its own"
+    };
+    (!hooks.is_empty()).then_some(LoadError::LosesHooks { hooks, remedy })
 }
 
 /// The same filter where only its place changed: what runs goes on running.

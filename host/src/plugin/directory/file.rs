@@ -39,8 +39,10 @@ pub enum FileError {
         /// Our number.
         us: u32,
     },
-    /// Everybody may write to it.
-    #[error("everybody may write to it (mode {mode:03o}): `chmod o-w` it")]
+    /// Its group or everybody may write to it.
+    #[error(
+        "others may write to it (mode {mode:03o}), who could then decide what Lockgate runs: `chmod go-w` it"
+    )]
     Writable {
         /// Its permission bits.
         mode: u32,
@@ -108,7 +110,8 @@ pub(super) fn read(dir: &Path, path: &Path, limit: u64) -> Result<Content, FileE
     if found.uid() != us && found.uid() != 0 {
         return Err(FileError::Owner { owner: found.uid(), us });
     }
-    if found.mode() & 0o002 != 0 && !read_only(&real) {
+    // As its directory: whoever may write to one of them decides what runs.
+    if found.mode() & 0o022 != 0 && !read_only(&real) {
         return Err(FileError::Writable { mode: found.mode() & 0o777 });
     }
     let bytes = read_bounded(&mut file, found.len(), limit)?;

@@ -48,6 +48,18 @@ pub enum LoadError {
          configuration), or delete the plugin as well"
     )]
     SidecarGone,
+    /// The version that serves decides something that the new one does not.
+    #[error(
+        "the version that serves has the hook {}, and this one has not: what that hook refuses would be let \
+         through, so this version is not taken. If you mean it, {remedy}",
+        hooks.join(" and ")
+    )]
+    LosesHooks {
+        /// The deciding hooks that the new version lacks, in backticks.
+        hooks: Vec<&'static str>,
+        /// How to do it on purpose.
+        remedy: &'static str,
+    },
     /// The directory cannot be used.
     #[error("{0}")]
     Directory(String),
