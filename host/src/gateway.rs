@@ -30,8 +30,9 @@ const GENERATIONS: usize = 4;
 pub struct Gateway {
     snapshot: ArcSwap<Snapshot>,
     generations: AtomicU64,
-    /// Earlier generations that calls may still run on, oldest first.
-    earlier: Mutex<Vec<Weak<Snapshot>>>,
+    /// Earlier generations, oldest first, until they are cut: calls may still run on them, and calls that
+    /// wait for their client come back to them.
+    earlier: Mutex<Vec<Arc<Snapshot>>>,
     upstreams: Arc<Upstreams>,
     keys: Keys,
     /// Those that there are, by their address.
@@ -83,6 +84,17 @@ impl Gateway {
     /// The present generation.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshot.load_full()
+    }
+
+    /// The generation with that number, while it lives: the present one, and those before it that are not
+    /// cut yet.
+    pub(crate) fn generation(&self, number: u64) -> Option<Arc<Snapshot>> {
+        let now = self.snapshot();
+        if now.generation() == number {
+            return Some(now);
+        }
+        let earlier = self.earlier.lock().unwrap_or_else(PoisonError::into_inner);
+        earlier.iter().find(|snapshot| snapshot.generation() == number).cloned()
     }
 
     /// The configuration as served.
@@ -138,8 +150,8 @@ impl Gateway {
         let next = Arc::new(Snapshot::new(generation, config.clone(), filters));
         let before = self.snapshot.swap(next.clone());
         let drain = Duration::from_secs(config.limits.drain_seconds);
-        self.retire(&before, drain);
         self.tell_of_changes(&before, &next);
+        self.retire(before, drain);
         generation
     }
 
@@ -283,26 +295,23 @@ impl Gateway {
     }
 
     /// Calls on a replaced generation end with the drain time, or when too many are alive.
-    fn retire(&self, before: &Arc<Snapshot>, drain: Duration) {
+    fn retire(self: &Arc<Self>, before: Arc<Snapshot>, drain: Duration) {
+        let generation = before.generation();
         let mut earlier = self.earlier.lock().unwrap_or_else(PoisonError::into_inner);
-        earlier.retain(|snapshot| snapshot.strong_count() > 0);
-        earlier.push(Arc::downgrade(before));
+        earlier.push(before);
         let excess = earlier.len().saturating_sub(GENERATIONS - 1);
         for oldest in earlier.drain(..excess) {
-            if let Some(snapshot) = oldest.upgrade() {
-                tracing::info!(
-                    generation = snapshot.generation(),
-                    "cut: more than {GENERATIONS} generations"
-                );
-                snapshot.cut().cancel();
-            }
+            cut(oldest, "more than 4 generations");
         }
-        let before = Arc::downgrade(before);
+        drop(earlier);
+        let gateway = Arc::downgrade(self);
         tokio::spawn(async move {
             tokio::time::sleep(drain).await;
-            if let Some(snapshot) = before.upgrade() {
-                tracing::info!(generation = snapshot.generation(), "cut: the drain time is over");
-                snapshot.cut().cancel();
+            let Some(gateway) = gateway.upgrade() else { return };
+            let mut earlier = gateway.earlier.lock().unwrap_or_else(PoisonError::into_inner);
+            let found = earlier.iter().position(|snapshot| snapshot.generation() == generation);
+            if let Some(at) = found {
+                cut(earlier.remove(at), "the drain time is over");
             }
         });
     }
@@ -325,6 +334,14 @@ impl Drop for UnderWay {
     fn drop(&mut self) {
         self.0.calls.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// Ends the calls that still run on a generation.
+fn cut(snapshot: Arc<Snapshot>, why: &str) {
+    if Arc::strong_count(&snapshot) > 1 {
+        tracing::info!(generation = snapshot.generation(), "cut: {why}");
+    }
+    snapshot.cut().cancel();
 }
 
 fn same_principal(a: Option<&Principal>, b: Option<&Principal>) -> bool {

@@ -152,3 +152,28 @@ fn looking_again_says_that_nothing_changed_or_what_waits_for_a_restart() {
         line.contains("changes of listen take effect at the next start")
     });
 }
+
+#[test]
+fn filters_of_a_changed_server_wait_with_it() {
+    let filter = |text: &str| json!({ "plugin": "hider", "config": { "containing": text } });
+    let gate = Setup::fixture(&[]).with_fixture("new", &[]).with_filter(filter("secret")).start();
+    let mut client = gate.client("fx");
+    let hidden = |client: &mut Client| {
+        let tools = client.tools();
+        ["secret_canary", "delete_everything"].map(|name| !tools.contains(&name.to_owned()))
+    };
+    let old: Value = serde_json::from_slice(&std::fs::read(gate.config()).unwrap()).unwrap();
+    let mut config = old.clone();
+    config["servers"]["fx"]["env"] = json!({ "TOKEN": "of another" });
+    config["filters"] = json!([filter("delete_")]);
+    let mark = gate.mark();
+    put(config.to_string().as_bytes(), &gate.config());
+    gate.said(mark, "line about what waits", |line| {
+        line.contains("the filters and secrets stay as they were") && line.contains("`fx`")
+    });
+    assert_eq!(hidden(&mut client), [true, false]);
+    // Without the change of the server the same filters are taken.
+    config["servers"] = old["servers"].clone();
+    put(config.to_string().as_bytes(), &gate.config());
+    until(&[false, true], || hidden(&mut client));
+}

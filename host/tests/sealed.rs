@@ -5,7 +5,14 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::{Client, Setup};
+use support::{Client, Setup, paths};
+
+/// A server of several pages that is the same one in every test folder.
+fn paged(pages: &str) -> Setup {
+    let args = ["--name", "fx", "--page", pages];
+    let server = json!({ "command": paths::server("fixture-server"), "args": args, "isolation": "shared" });
+    Setup::new().with_server("fx", server)
+}
 
 fn first_cursor(client: &mut Client, method: &str) -> String {
     client.request(method, json!({})).result()["nextCursor"].as_str().unwrap().to_owned()
@@ -50,7 +57,7 @@ fn a_cursor_leads_to_the_next_page_of_its_own_list_and_nowhere_else() {
 #[test]
 fn a_rotated_key_still_opens_and_a_removed_one_does_not() {
     let (old, new) = ("an old key of thirty-two bytes....", "a new key of thirty-two bytes.....");
-    let setup = || Setup::fixture(&["--page", "1"]).server_keys("fx", json!({ "isolation": "shared" }));
+    let setup = || paged("1");
     let before = setup().with_top("keys", json!([old])).start();
     let cursor = first_cursor(&mut before.client("fx"), "resources/list");
     let rotated = setup().with_top("keys", json!([new, old])).start();
@@ -65,12 +72,7 @@ fn a_rotated_key_still_opens_and_a_removed_one_does_not() {
 fn a_key_of_its_own_outlives_a_restart_and_is_nobody_elses() {
     use std::os::unix::fs::PermissionsExt;
     let state = tempfile::tempdir().unwrap();
-    let start = || {
-        Setup::fixture(&["--page", "1"])
-            .server_keys("fx", json!({ "isolation": "shared" }))
-            .with_top("state_dir", json!(state.path()))
-            .start()
-    };
+    let start = || paged("1").with_top("state_dir", json!(state.path())).start();
     let cursor = first_cursor(&mut start().client("fx"), "resources/list");
     assert!(page(&mut start().client("fx"), "resources/list", cursor).is_ok());
     let key = state.path().join("key");
@@ -81,6 +83,20 @@ fn a_key_of_its_own_outlives_a_restart_and_is_nobody_elses() {
     let refused = setup.start_badly();
     refused.line("refusal", |line| line.contains("is open to others (mode 640)"));
     assert!(!refused.stderr().contains(text.trim()), "the key is never shown");
+}
+
+#[test]
+fn a_cursor_is_none_of_another_server_that_got_the_name() {
+    let state = tempfile::tempdir().unwrap();
+    let start = |pages: &str, env: Value| {
+        let setup = paged(pages).server_keys("fx", json!({ "env": env }));
+        setup.with_top("state_dir", json!(state.path())).start()
+    };
+    let cursor = first_cursor(&mut start("1", json!({})).client("fx"), "resources/list");
+    let page = |gate: support::Gate| page(&mut gate.client("fx"), "resources/list", &*cursor);
+    assert_eq!(page(start("2", json!({}))), Err(-32602), "another command");
+    assert_eq!(page(start("1", json!({ "TOKEN": "of another" }))), Err(-32602), "another's credentials");
+    assert!(page(start("1", json!({}))).is_ok());
 }
 
 #[test]

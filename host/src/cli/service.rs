@@ -149,9 +149,7 @@ fn entrance(address: SocketAddr, bare: Option<&str>) -> Entrance<'_> {
 fn check_open(loaded: &Loaded, door: &Door, filters: &[Arc<Placed>]) -> Result<(), report::Plain> {
     let checked = match door {
         Door::Stdio(_) => Ok(()),
-        Door::Http | Door::Bare(_) => {
-            check_exposure(&loaded.config, &open_servers(&loaded.config, filters))
-        },
+        Door::Http | Door::Bare(_) => check_exposure(&loaded.config, &open_servers(&loaded.config, filters)),
     };
     checked.map_err(|problem| match door {
         Door::Bare(_) => Problem::general(problem.message)

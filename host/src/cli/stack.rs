@@ -24,6 +24,7 @@ use crate::upstream::{ExchangeDraft, Outgoing, Upstreams};
 
 mod exposure;
 mod reload;
+mod together;
 
 pub use exposure::open_servers;
 

@@ -62,8 +62,10 @@ pub fn check_exposure(config: &Config, open: &[&str]) -> Result<(), Problem> {
         "refusing to listen on {address}: other machines can reach it, and no filter authenticates for {}",
         names.join(", ")
     ))
-    .help("either let a filter that authenticates see these servers too: extend its `match.servers`, or take \
-           that key out")
+    .help(
+        "either let a filter that authenticates see these servers too: extend its `match.servers`, or take \
+           that key out",
+    )
     .help("or let everybody in, at every server without such a filter, on purpose:")
     .help("  http: { allow_unauthenticated: true }"))
 }

@@ -71,7 +71,8 @@ impl Link {
         // Who listens waits for nothing.
         let listens = request.method() == Some(LISTEN);
         let _under_way = (!listens).then(|| self.gateway.under_way());
-        let snapshot = self.gateway.snapshot();
+        let round = Round::of(self, &request, &scope.caller);
+        let snapshot = round.began().unwrap_or_else(|| self.gateway.snapshot());
         let id = Bytes::copy_from_slice(request.id().unwrap_or(b"null"));
         let method: Arc<str> = Arc::from(request.method().unwrap_or_default());
         let Some(chain) = snapshot.chain(&self.server).cloned() else {
@@ -102,7 +103,7 @@ impl Link {
             ending: ending.clone(),
             deadline: started + Duration::from_secs(seconds),
             hard_deadline: started + Duration::from_secs(config.limits.call_max_seconds.max(seconds)),
-            round: Round::default(),
+            round,
             decisions: decisions.clone(),
             request,
             snapshot: snapshot.clone(),

@@ -46,7 +46,7 @@ pub(super) fn seal(link: &Link, caller: &Caller, method: &str, reply: Reply) -> 
 }
 
 /// Whose a cursor is, and which list's.
-fn context<'a>(link: &'a Link, caller: &'a Caller, method: &'a str) -> [&'a [u8]; 5] {
+fn context<'a>(link: &'a Link, caller: &'a Caller, method: &'a str) -> [&'a [u8]; 6] {
     let principal = caller.principal.as_ref();
     let session = match &link.owner {
         Owner::Session(id) => id,
@@ -54,6 +54,7 @@ fn context<'a>(link: &'a Link, caller: &'a Caller, method: &'a str) -> [&'a [u8]
     };
     [
         link.server.as_bytes(),
+        &link.identity,
         method.as_bytes(),
         session.as_bytes(),
         principal.map_or(b"", |principal| principal.issuer.as_bytes()),

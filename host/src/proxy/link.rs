@@ -25,7 +25,7 @@ use super::notices::{self, Screened};
 use super::outgoing::Filtered;
 use super::{Downlink, Snapshot, cursors};
 use crate::bridge;
-use crate::config::Isolation;
+use crate::config::{Isolation, Server};
 use crate::filter::{Caller, ItemKind};
 use crate::gateway::Gateway;
 use crate::jsonrpc::{Message, unescape};
@@ -76,6 +76,8 @@ pub struct Link {
     pub(super) gateway: Arc<Gateway>,
     pub(super) server: Arc<str>,
     pub(super) owner: Owner,
+    /// Which server that is, whatever its name: what is sealed for clients belongs to it.
+    pub(super) identity: [u8; 32],
     /// Of `initialize`; none for a link of the modern era.
     params: Option<Bytes>,
     /// Who opened it; of the modern era, who made the latest request: claims change.
@@ -154,11 +156,13 @@ impl Link {
         listeners: Arc<Listeners>,
     ) -> Arc<Link> {
         let shared = owner == Owner::Shared && params.is_some();
+        let identity = gateway.config().servers.get(&*server).map(Server::identity).unwrap_or_default();
         let watched = Arc::new(Watched { inner: downlink, shared, logs: None, link: OnceLock::new() });
         let link = Arc::new(Link {
             gateway,
             server,
             owner,
+            identity,
             params,
             opener: Mutex::new(opener),
             downlink: watched.clone(),

@@ -75,6 +75,17 @@ pub fn expired() -> Outcome {
     )
 }
 
+/// The answer for a call that began under filters that are gone: those of now have not seen its beginning.
+pub fn outlived() -> Outcome {
+    failure(
+        errors::INVALID_PARAMS,
+        "the filters were replaced after this question was asked; call again without requestState, and answer \
+         what is asked then"
+            .into(),
+        None,
+    )
+}
+
 /// The answer where a filter has to ask the user, and the client has no way to.
 pub fn cannot_ask(modern: bool) -> Outcome {
     let text = "this call needs the user's word, and the client cannot ask for it: use one with the capability `elicitation`";

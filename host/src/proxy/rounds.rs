@@ -2,17 +2,18 @@
 //! (2026-07-28, multi round-trip requests): sealed in the `requestState` that goes along.
 //!
 //! A client can neither read nor make one. It opens for the request that it was given for only: the same
-//! principal, server, method and arguments; until it expires; and once.
+//! principal, server, method and arguments; until it expires; once; and in the process that sealed it, which
+//! alone knows what was used and has the chain that the call began with.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use tokio::time::Instant;
 
 use super::link::Link;
 use crate::filter::Caller;
@@ -31,8 +32,10 @@ pub(super) const QUESTIONS: usize = 64;
 pub(super) struct Kept {
     /// Names this question: it is answered once.
     nonce: u128,
-    /// In seconds since 1970.
+    /// In milliseconds of this process: a step of the system's clock ends no question.
     until: u64,
+    /// Of the filters that the call began with.
+    pub(super) generation: u64,
     /// The number of the round that brings the answers.
     pub(super) round: u32,
     /// What is called, as the server knows it.
@@ -73,8 +76,8 @@ pub(super) enum Worthless {
 
 impl Kept {
     /// Nothing yet, for the round with that number.
-    pub(super) fn until(round: u32) -> Kept {
-        Kept { round, ..Kept::default() }
+    pub(super) fn until(round: u32, generation: u64) -> Kept {
+        Kept { round, generation, ..Kept::default() }
     }
 
     /// Seals it for the request that it belongs to.
@@ -88,7 +91,8 @@ impl Kept {
         let mut nonce = [0; 16];
         getrandom::fill(&mut nonce).map_err(|_| SealError::NoRandomness)?;
         self.nonce = u128::from_le_bytes(nonce);
-        self.until = now().saturating_add(link.gateway.config().limits.parked_seconds);
+        let patience = link.gateway.config().limits.parked_seconds.saturating_mul(1_000);
+        self.until = link.gateway.spent().now().saturating_add(patience);
         let bytes = serde_json::to_vec(&self).map_err(|_| SealError::Unsealable)?;
         let digest = digest(params).ok_or(SealError::Unsealable)?;
         link.gateway.keys().seal(Purpose::RequestState, &bytes, &context(link, caller, method, &digest))
@@ -107,7 +111,7 @@ impl Kept {
         let opened = keys.open(Purpose::RequestState, text, &context(link, caller, method, &digest));
         let kept: Kept =
             opened.and_then(|bytes| serde_json::from_slice(&bytes).ok()).ok_or(Worthless::Invalid)?;
-        let now = now();
+        let now = link.gateway.spent().now();
         if kept.until < now {
             return Err(Worthless::Invalid);
         }
@@ -135,14 +139,26 @@ impl Kept {
     }
 }
 
-/// The questions that were answered, until they would have expired anyway. Of this process: replicas that
-/// share keys do not share it, and what a server remembers is only at one of them as well.
-#[derive(Debug, Default)]
+/// The questions that were answered, until they would have expired anyway. Of this process, as the states
+/// are: neither a replica nor the process after a restart takes one for unused.
+#[derive(Debug)]
 pub struct Spent {
+    began: Instant,
     until: Mutex<HashMap<u128, u64>>,
 }
 
+impl Default for Spent {
+    fn default() -> Spent {
+        Spent { began: Instant::now(), until: Mutex::default() }
+    }
+}
+
 impl Spent {
+    /// Milliseconds since this process began to ask.
+    fn now(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
     fn spend(&self, nonce: u128, until: u64, now: u64, most: usize) -> Result<(), Worthless> {
         let mut spent = self.until.lock().unwrap_or_else(PoisonError::into_inner);
         if spent.len() >= most {
@@ -204,24 +220,22 @@ fn canonicalize(raw: &str, out: &mut Vec<u8>) -> Option<()> {
 }
 
 /// Whose a question is, and what about.
-fn context<'a>(link: &'a Link, caller: &'a Caller, method: &'a str, digest: &'a [u8]) -> [&'a [u8]; 6] {
+fn context<'a>(link: &'a Link, caller: &'a Caller, method: &'a str, digest: &'a [u8]) -> [&'a [u8]; 8] {
     let principal = caller.principal.as_ref();
     let session = match &link.owner {
         Owner::Session(id) => id,
         _ => "",
     };
     [
+        link.gateway.keys().instance(),
         link.server.as_bytes(),
+        &link.identity,
         method.as_bytes(),
         session.as_bytes(),
         principal.map_or(b"", |principal| principal.issuer.as_bytes()),
         principal.map_or(b"", |principal| principal.id.as_bytes()),
         digest,
     ]
-}
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 #[cfg(test)]

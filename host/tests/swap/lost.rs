@@ -43,8 +43,11 @@ fn a_reload_opens_no_listener_that_a_start_would_refuse() {
     let gate = exposed(guarded().with_fixture("other", &[]));
     assert_eq!((status(&gate, None), status(&gate, Some(KEY))), (401, 200));
     let keys = json!([{ "name": "ci", "sha256": hash(KEY) }]);
-    let only = json!([{ "plugin": "api-key-auth", "config": { "keys": keys }, "match": { "servers": ["other"] } }]);
-    for (filters, named) in [(json!([]), "no filter authenticates"), (only, "no filter authenticates for `fx`")] {
+    let only =
+        json!([{ "plugin": "api-key-auth", "config": { "keys": keys }, "match": { "servers": ["other"] } }]);
+    for (filters, named) in
+        [(json!([]), "no filter authenticates"), (only, "no filter authenticates for `fx`")]
+    {
         let mark = gate.mark();
         reconfigure(&gate, |config| config["filters"] = filters.clone());
         let said = gate.said(mark, "refusal", |line| line.contains(named));
@@ -56,7 +59,8 @@ fn a_reload_opens_no_listener_that_a_start_would_refuse() {
 #[test]
 fn a_start_that_authenticates_some_servers_only_is_refused() {
     let keys = json!([{ "name": "ci", "sha256": hash(KEY) }]);
-    let filter = json!({ "plugin": "api-key-auth", "config": { "keys": keys }, "match": { "servers": ["fx"] } });
+    let filter =
+        json!({ "plugin": "api-key-auth", "config": { "keys": keys }, "match": { "servers": ["fx"] } });
     let setup = || Setup::fixture(&[]).with_fixture("open", &[]).with_filter(filter.clone());
     let refused = setup().listening("0.0.0.0:0").start_badly();
     refused.line("refusal", |line| line.contains("no filter authenticates for `open`"));

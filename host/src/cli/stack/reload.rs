@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use super::together::held_by;
 use super::{is_degraded, open_servers, tell};
 use crate::config::locate::KeyPath;
 use crate::config::validate::check_exposure;
@@ -150,6 +151,17 @@ impl Reloading {
             tracing::warn!("changes of {} take effect at the next start", fixed.join(", "));
         }
         let news = !fixed.is_empty() || !loaded.warnings.is_empty();
+        let held = held_by(&self.loaded.config, config, &loaded.config);
+        if !held.is_empty() {
+            let names: Vec<String> = held.iter().map(|name| format!("`{name}`")).collect();
+            tracing::error!(
+                "the filters and secrets stay as they were: the file changes {} as well, which takes effect at \
+                 the next start, and what belongs together changes together. Restart Lockgate, or change the \
+                 servers later",
+                names.join(", ")
+            );
+            return Read::News;
+        }
         config.filters = loaded.config.filters;
         config.secrets = loaded.config.secrets;
         config.plugins.auto_attach = loaded.config.plugins.auto_attach;

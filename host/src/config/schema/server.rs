@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 /// One MCP server: either `command` or `url`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -51,6 +52,32 @@ pub struct Server {
     /// Whether flags say all this (`wrap`, `connect`), so that errors name flags and no keys.
     #[serde(skip)]
     pub in_flags: bool,
+}
+
+impl Server {
+    /// Which server it is, whatever its name: what is started or reached, and with whose credentials. What
+    /// is sealed for one server does not open for another that got its name.
+    pub fn identity(&self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        let mut part = |text: Option<&str>| {
+            // With its length in front, so that no two lists of parts are the same bytes.
+            hash.update(text.map_or(u64::MAX, |text| text.len() as u64).to_le_bytes());
+            hash.update(text.unwrap_or_default());
+        };
+        part(self.command.as_deref());
+        self.args.iter().for_each(|arg| part(Some(arg)));
+        part(None);
+        part(self.cwd.as_deref().map(|cwd| cwd.to_string_lossy()).as_deref());
+        part(self.url.as_deref());
+        for values in [&self.env, &self.headers] {
+            values.iter().for_each(|(name, value)| {
+                part(Some(name));
+                part(Some(value));
+            });
+            part(None);
+        }
+        hash.finalize().into()
+    }
 }
 
 /// How a server is reached.
@@ -110,4 +137,28 @@ pub enum Isolation {
     Principal,
     /// One connection for all. Questions of the server reach a client only where it is certain whose they are.
     Shared,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_identity_is_that_of_the_server_and_of_its_credentials() {
+        let base = Server { command: Some("x".into()), args: vec!["a".into()], ..Server::default() };
+        let same = Server { description: Some("other".into()), required: true, ..base.clone() };
+        assert_eq!(base.identity(), same.identity());
+        let pair = |name: &str, value: &str| BTreeMap::from([(name.to_owned(), value.to_owned())]);
+        let others = [
+            Server { command: Some("y".into()), ..base.clone() },
+            Server { args: vec!["b".into()], ..base.clone() },
+            Server { args: vec!["a".into(), "a".into()], ..base.clone() },
+            Server { cwd: Some("/x".into()), ..base.clone() },
+            Server { env: pair("TOKEN", "of another"), ..base.clone() },
+            Server { headers: pair("TOKEN", "of another"), ..base.clone() },
+            Server { command: None, url: Some("x".into()), ..base.clone() },
+        ];
+        let all: std::collections::BTreeSet<_> = others.iter().chain([&base]).map(Server::identity).collect();
+        assert_eq!(all.len(), others.len() + 1);
+    }
 }

@@ -48,7 +48,11 @@ async fn a_dropped_version_that_loses_access_is_refused_and_listing_it_anew_is_t
     bench.put("deny.wasm", plugin(&["request"], "2"));
     let refused = bench.assemble().await;
     assert_eq!(refused.chain(), ["deny 1"]);
-    assert!(refused.reason("deny").contains("list the plugin under `filters:`"), "{}", refused.reason("deny"));
+    assert!(
+        refused.reason("deny").contains("list the plugin under `filters:`"),
+        "{}",
+        refused.reason("deny")
+    );
     bench.list(&["deny"]);
     assert!(bench.refused().await.contains("`access`"), "listed under the same name it is still that filter");
     bench.config.filters[0].name = Some("tame".into());

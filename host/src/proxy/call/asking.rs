@@ -5,6 +5,7 @@
 //! to last meanwhile goes along, sealed. A legacy client is asked while its call waits.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -12,9 +13,10 @@ use serde_json::value::RawValue;
 
 use super::super::rescue;
 use super::super::rounds::{self, Asked, Kept, Worthless};
+use super::super::{Link, Snapshot};
 use super::{Run, Target};
 use crate::filter::chain::{self, States, Stored};
-use crate::filter::{CallView, Outcome, Question, QuestionView};
+use crate::filter::{CallView, Caller, Outcome, Question, QuestionView};
 use crate::jsonrpc::{self, Document, Kind, Message};
 use crate::protocol::rounds::{METHODS, without_answers};
 use crate::upstream::UpstreamError;
@@ -31,8 +33,10 @@ pub(super) struct Round {
     pub(super) number: u32,
     /// As the client made the request.
     params: Bytes,
-    /// Whether nobody but the server cares: then all passes as it is.
-    verbatim: bool,
+    /// What the request's `requestState` came to, until it is looked at.
+    opened: Option<Result<Kept, Worthless>>,
+    /// The filters that the call began with, if it is a later round and they still serve.
+    began: Option<Arc<Snapshot>>,
     /// The server's own.
     state: Option<String>,
     /// For the server.
@@ -57,6 +61,29 @@ pub(super) enum Next {
     Server,
 }
 
+impl Round {
+    /// Of a request as its client makes it. A later round of a call stays with the filters that the call
+    /// began with, so that none of them sees half a call.
+    pub(super) fn of(link: &Link, request: &Message, caller: &Caller) -> Round {
+        let mut round = Round::default();
+        let method = request.method().unwrap_or_default();
+        if !link.is_modern() || !METHODS.contains(&method) {
+            return round;
+        }
+        let text = request.param("requestState").and_then(|raw| serde_json::from_slice::<String>(raw).ok());
+        let (Some(text), Some(params)) = (text, request.params()) else { return round };
+        let opened = Kept::open(&text, link, caller, method, &params);
+        round.began = opened.as_ref().ok().and_then(|kept| link.gateway.generation(kept.generation));
+        round.opened = Some(opened);
+        round
+    }
+
+    /// The filters that the call began with.
+    pub(super) fn began(&self) -> Option<Arc<Snapshot>> {
+        self.began.clone()
+    }
+}
+
 impl Run<'_> {
     /// Takes out of a request what it brings for an earlier question.
     pub(super) async fn resume(&mut self) -> Result<(), Outcome> {
@@ -78,24 +105,20 @@ impl Run<'_> {
             Some(raw) => serde_json::from_slice(raw)
                 .map_err(|_| rescue::invalid_params("`requestState` must be a string"))?,
         };
-        // Before anything else: one that was sealed must not reach a server because its filter is gone.
-        let opened = match &state {
-            Some(text) => Kept::open(text, self.link, &self.caller, &self.method, &self.round.params),
-            None => Err(Worthless::Invalid),
-        };
-        if opened.is_err() && !self.seals().await? {
-            self.round.verbatim = true;
-            return Ok(());
-        }
         self.request = without_answers(&self.request);
-        // Answers to what nobody asked are no answers: filters have not seen the questions.
+        // Answers to what nobody asked are no answers: nobody has seen the questions.
         if state.is_none() {
             return Ok(());
         }
+        let opened = self.round.opened.take().unwrap_or(Err(Worthless::Invalid));
         let mut kept = opened.map_err(|worthless| match worthless {
             Worthless::Invalid => rescue::expired(),
             Worthless::Busy => rescue::limited("limits.answered_rounds"),
         })?;
+        if self.round.began.is_none() {
+            self.round.owed = kept.state;
+            return Err(rescue::outlived());
+        }
         let round = &mut self.round;
         round.number = kept.round;
         round.stored = kept.take_stored();
@@ -125,16 +148,6 @@ impl Run<'_> {
             }
         }
         Ok(())
-    }
-
-    /// Whether what is asked on this call comes back sealed: if it concerns anybody but the server. Else
-    /// the server's own state passes as it is, and this process keeps nothing.
-    async fn seals(&self) -> Result<bool, Outcome> {
-        if self.chain.looks_at(&self.method) || self.chain.looks_at_questions() {
-            return Ok(true);
-        }
-        let connection = self.connection().await.map_err(|error| rescue::upstream(&error))?;
-        Ok(connection.parks())
     }
 
     /// A yes was said to a certain item: a name that means another one by now is none of it.
@@ -191,9 +204,6 @@ impl Run<'_> {
 
     /// The request with what this round brings the server.
     pub(super) fn with_round(&self, mut request: Message) -> Message {
-        if self.round.verbatim {
-            return request;
-        }
         if !self.round.answers.is_empty()
             && let Ok(answers) = serde_json::to_vec(&self.round.answers)
         {
@@ -216,9 +226,6 @@ impl Run<'_> {
         if !METHODS.contains(&&*self.method) {
             return Err(rescue::malformed(&self.link.server, "a question where none may be"));
         }
-        if self.round.verbatim || !self.seals().await? {
-            return Ok(Next::Client(reply));
-        }
         let server = self.link.server.clone();
         let malformed = |what: &str| rescue::malformed(&server, what);
         let result = reply.result().ok_or_else(|| malformed("a question without a result"))?;
@@ -229,7 +236,7 @@ impl Run<'_> {
         if keys.len() > rounds::QUESTIONS {
             return Err(malformed("more questions than anybody answers (64)"));
         }
-        let mut kept = Kept::until(self.round.number + 1);
+        let mut kept = Kept::until(self.round.number + 1, self.snapshot.generation());
         if kept.round > rounds::MOST {
             return Err(rescue::too_many_rounds());
         }
@@ -305,7 +312,7 @@ impl Run<'_> {
             return Ok(None);
         }
         let filter = self.chain.name_at(position).unwrap_or_default().to_owned();
-        let mut kept = Kept::until(self.round.number);
+        let mut kept = Kept::until(self.round.number, self.snapshot.generation());
         // What the server has not got yet waits for the filter.
         kept.state = self.round.state.take();
         kept.answers = std::mem::take(&mut self.round.answers);
@@ -369,7 +376,7 @@ impl Run<'_> {
             method: method.into(),
             params,
             answer: None,
-            call: Some(std::sync::Arc::new(view.clone())),
+            call: Some(Arc::new(view.clone())),
         }
     }
 
