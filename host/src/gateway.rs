@@ -300,18 +300,20 @@ impl Gateway {
         let mut earlier = self.earlier.lock().unwrap_or_else(PoisonError::into_inner);
         earlier.push(before);
         let excess = earlier.len().saturating_sub(GENERATIONS - 1);
-        for oldest in earlier.drain(..excess) {
-            cut(oldest, "more than 4 generations");
-        }
+        let oldest: Vec<_> = earlier.drain(..excess).collect();
         drop(earlier);
+        oldest.iter().for_each(|snapshot| cut(snapshot, "more than 4 generations"));
         let gateway = Arc::downgrade(self);
         tokio::spawn(async move {
             tokio::time::sleep(drain).await;
             let Some(gateway) = gateway.upgrade() else { return };
-            let mut earlier = gateway.earlier.lock().unwrap_or_else(PoisonError::into_inner);
-            let found = earlier.iter().position(|snapshot| snapshot.generation() == generation);
-            if let Some(at) = found {
-                cut(earlier.remove(at), "the drain time is over");
+            let over = {
+                let mut earlier = gateway.earlier.lock().unwrap_or_else(PoisonError::into_inner);
+                let at = earlier.iter().position(|snapshot| snapshot.generation() == generation);
+                at.map(|at| earlier.remove(at))
+            };
+            if let Some(snapshot) = over {
+                cut(&snapshot, "the drain time is over");
             }
         });
     }
@@ -337,8 +339,8 @@ impl Drop for UnderWay {
 }
 
 /// Ends the calls that still run on a generation.
-fn cut(snapshot: Arc<Snapshot>, why: &str) {
-    if Arc::strong_count(&snapshot) > 1 {
+fn cut(snapshot: &Arc<Snapshot>, why: &str) {
+    if Arc::strong_count(snapshot) > 1 {
         tracing::info!(generation = snapshot.generation(), "cut: {why}");
     }
     snapshot.cut().cancel();

@@ -62,7 +62,8 @@ fn a_start_that_authenticates_some_servers_only_is_refused() {
     let filter =
         json!({ "plugin": "api-key-auth", "config": { "keys": keys }, "match": { "servers": ["fx"] } });
     let setup = || Setup::fixture(&[]).with_fixture("open", &[]).with_filter(filter.clone());
-    let refused = setup().listening("0.0.0.0:0").start_badly();
+    let exposed_setup = setup().listening("0.0.0.0:0");
+    let refused = exposed_setup.start_badly();
     refused.line("refusal", |line| line.contains("no filter authenticates for `open`"));
     // On this machine it is nobody else's business, and with the key it is on purpose.
     drop(setup().start());

@@ -199,8 +199,11 @@ async fn serve(
         instances: wish.instances,
         limits: wish.limits,
     };
-    let loaded = match inspected {
-        Some(Err(error)) => Err(LoadError::Inspect(error.clone())),
+    // Before it is compiled: which hooks are gone matters more than whatever else is wrong with it.
+    let told = inspected.as_ref().and_then(|inspected| inspected.as_ref().ok());
+    let loaded = match (inspected, told.and_then(|told| loses(decides, told.hooks, wish))) {
+        (Some(Err(error)), _) => Err(LoadError::Inspect(error.clone())),
+        (_, Some(lost)) => Err(lost),
         _ => loader.load(candidate).await,
     };
     let loaded = loaded.and_then(|loaded| match loses(decides, loaded.inspection.hooks, wish) {
