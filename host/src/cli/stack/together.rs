@@ -105,8 +105,8 @@ mod tests {
         let old = with("https://old.example", &[for_a.clone(), for_b.clone()]);
         let held = |filters: &[FilterEntry]| held_by(&old, &old, &with("https://new.example", filters)).len();
         assert_eq!(held(&[for_a.clone(), for_b.clone()]), 0);
-        assert_eq!(held(&[for_b.clone()]), 1, "one that is taken out");
-        assert_eq!(held(&[for_a.clone()]), 0, "one of another server");
+        assert_eq!(held(std::slice::from_ref(&for_b)), 1, "one that is taken out");
+        assert_eq!(held(std::slice::from_ref(&for_a)), 0, "one of another server");
         assert_eq!(held(&[for_a.clone(), for_b.clone(), for_all]), 1, "one that comes");
         assert_eq!(held(&[for_b, for_a]), 1, "another order");
     }

@@ -54,7 +54,7 @@ async fn a_bad_version_changes_nothing_is_told_once_and_not_tried_again() {
         (bad(&["access"], "2"), "self-test failed"),
         (b"\0asm\x0d\0\x01\0".to_vec(), "exports no hook"),
         (wat::parse_str("(module)").unwrap(), "core WebAssembly module"),
-        (component_with(&["observe"], &[], ""), "`observe`"),
+        (component_with(&["access", "observe"], &[], ""), "`observe`"),
     ] {
         bench.put("a.wasm", &bytes);
         let loads = bench.loads();
