@@ -171,7 +171,9 @@ fn a_value_that_is_dropped_gives_its_memory_back() {
 fn work_of_the_host_ends_with_the_cpu_time_of_the_hook() {
     let (_, members) = documents().swap_remove(2);
     let limits = FilterLimits { cpu_ms: 20, ..limits() };
-    let far = || "/1869f".to_owned();
+    fn far() -> String {
+        "/1869f".to_owned()
+    }
     type Repeated = Box<dyn Fn(&mut State, &Resource<Doc>) -> wasmtime::Result<()>>;
     let works: [(&str, Repeated); 3] = [
         ("get-all", Box::new(|state, doc| state.get_all(again(doc), vec![far(); 50_000]).map(drop))),
