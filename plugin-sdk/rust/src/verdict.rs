@@ -184,7 +184,9 @@ impl fmt::Display for AccessError {
             AccessError::InvalidPointer(text) => ("invalid pointer", text.as_str()),
             AccessError::InvalidJson(text) => ("invalid JSON", text.as_str()),
             AccessError::WrongKind(text) => ("wrong kind", text.as_str()),
-            AccessError::TooLarge(size) => return write!(f, "too large to pull: {size} bytes"),
+            AccessError::TooLarge(size) => {
+                return write!(f, "too large to pull: {size} bytes (the filter's `limits.pull_bytes`)");
+            }
             AccessError::ReadOnly(text) => ("read only", text.as_str()),
             AccessError::Limit(text) => ("limit used up", text.as_str()),
             AccessError::Denied(text) => ("denied", text.as_str()),

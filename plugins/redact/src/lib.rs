@@ -4,7 +4,7 @@
 //! MCP servers repeat structured content as JSON in a text block. Whatever is redacted in the one is
 //! redacted in the other.
 
-use lockgate_plugin::any_matches;
+use lockgate_plugin::{JsonKind, any_matches, pointer};
 use lockgate_plugin::prelude::*;
 
 mod config;
@@ -63,13 +63,11 @@ impl OnResponse for Redact {
             })?;
         }
         if !self.patterns.is_empty() {
-            self.rewrite(
-                doc,
-                "",
-                |at, text| {
-                    if is_binary(at) { None } else { text::redact(text, &self.patterns) }
-                },
-            )?;
+            self.rewrite(doc, "", |_, text| text::redact(text, &self.patterns))?;
+            // Elsewhere names are the protocol's, and a client finds nothing without them.
+            for below in ["/structuredContent", "/_meta", "/data"] {
+                self.rename(doc, below, &mut 0)?;
+            }
         }
         Ok(Verdict::Proceed)
     }
@@ -110,9 +108,14 @@ impl Redact {
         if self.patterns.is_empty() {
             return Ok(());
         }
-        self.rewrite(params, "", |at, text| {
-            if is_binary(at) || is_reserved(at) { None } else { text::redact(text, &self.patterns) }
-        })
+        self.rewrite(
+            params,
+            "",
+            |at, text| {
+                if is_reserved(at) { None } else { text::redact(text, &self.patterns) }
+            },
+        )?;
+        self.rename(params, "/data", &mut 0)
     }
 
     fn redact_target(&self, doc: &Doc, target: &Target) -> Result<(), AccessError> {
@@ -138,14 +141,34 @@ impl Redact {
         redacted
     }
 
-    /// Rewrites all strings below a pointer; two crossings, however many there are.
+    /// Redacts the names of members at and below a pointer. `count` is of the names that were changed.
+    fn rename(&self, doc: &Doc, at: &str, count: &mut usize) -> Result<(), AccessError> {
+        let changed = match doc.get(at) {
+            Ok(json) => json.and_then(|json| text::redact_names(&json, &self.patterns, count)),
+            Err(AccessError::TooLarge(size)) => {
+                for (name, child) in children(doc, at)? {
+                    // It would have to be written anew with all that is in it.
+                    if name.is_some_and(|name| text::is_found(&name, &self.patterns)) {
+                        return Err(AccessError::TooLarge(size));
+                    }
+                    self.rename(doc, &child, count)?;
+                }
+                None
+            }
+            Err(error) => return Err(error),
+        };
+        changed.map_or(Ok(()), |json| doc.set(at, &json))
+    }
+
+    /// Rewrites all strings below a pointer; two crossings, however many there are, if they can be pulled at once.
     fn rewrite(
         &self,
         doc: &Doc,
         below: &str,
         change: impl Fn(&str, &str) -> Option<String>,
     ) -> Result<(), AccessError> {
-        let strings = doc.strings(below)?;
+        let mut strings = Vec::new();
+        gather(doc, below, &mut strings)?;
         let edits: Vec<(String, String)> =
             strings.into_iter().filter_map(|(at, text)| change(&at, &text).map(|text| (at, text))).collect();
         if edits.is_empty() { Ok(()) } else { doc.replace_strings(&edits) }
@@ -157,18 +180,64 @@ fn is_text_block(at: &str) -> bool {
     at.starts_with("/content/") && at.ends_with("/text") && at.matches('/').count() == 3
 }
 
-/// Images, audio and blobs are base64: a pattern that matches there would only damage them.
-fn is_binary(at: &str) -> bool {
-    let parts: Vec<&str> = at.split('/').collect();
-    matches!(
-        parts.as_slice(),
-        ["", "content", _, "data"]
-            | ["", "contents", _, "blob"]
-            | ["", "content", _, "resource", "blob"]
-            // What sampling puts before a model.
-            | ["", "messages", _, "content", "data"]
-            | ["", "messages", _, "content", _, "data"]
-    )
+/// The strings at and below a pointer, but for images and audio. What is too large to be pulled at once is pulled
+/// part by part: an image must not keep the text beside it from being searched.
+fn gather(doc: &Doc, at: &str, found: &mut Vec<(String, String)>) -> Result<(), AccessError> {
+    match doc.strings(at) {
+        Ok(strings) => {
+            for (at, text) in strings {
+                if !is_media(doc, &at)? {
+                    found.push((at, text));
+                }
+            }
+            Ok(())
+        }
+        Err(AccessError::TooLarge(_)) if is_media(doc, at)? => Ok(()),
+        Err(AccessError::TooLarge(size)) => {
+            let children = children(doc, at)?;
+            if children.is_empty() {
+                return Err(AccessError::TooLarge(size));
+            }
+            children.iter().try_for_each(|(_, child)| gather(doc, child, found))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The members or items of a value: names (of members), and pointers.
+fn children(doc: &Doc, at: &str) -> Result<Vec<(Option<String>, String)>, AccessError> {
+    Ok(match doc.kind(at)? {
+        Some(JsonKind::Object) => {
+            let below = |name: String| {
+                let pointer = format!("{at}{}", pointer([name.as_str()]));
+                (Some(name), pointer)
+            };
+            doc.keys(at)?.into_iter().map(below).collect()
+        }
+        Some(JsonKind::Array) => {
+            let length = doc.length(at)?.unwrap_or(0);
+            (0..length).map(|item| (None, format!("{at}/{item}"))).collect()
+        }
+        _ => Vec::new(),
+    })
+}
+
+/// Whether a string is an image or audio in base64: a pattern that matches there would only damage it. The block
+/// says so itself; one that says otherwise is searched like any other text.
+fn is_media(doc: &Doc, at: &str) -> Result<bool, AccessError> {
+    let Some((block, member)) = at.rsplit_once('/') else { return Ok(false) };
+    let parts: Vec<&str> = block.split('/').collect();
+    let says = |name: &str| Ok(doc.text(&format!("{block}/{name}")).ok().flatten().unwrap_or_default());
+    match (parts.as_slice(), member) {
+        // The second and the third are what sampling puts before a model.
+        (["", "content", _] | ["", "messages", _, "content"] | ["", "messages", _, "content", _], "data") => {
+            says("type").map(|kind: String| matches!(kind.as_str(), "image" | "audio"))
+        }
+        (["", "contents", _] | ["", "content", _, "resource"], "blob") => {
+            says("mimeType").map(|kind: String| kind.starts_with("image/") || kind.starts_with("audio/"))
+        }
+        _ => Ok(false),
+    }
 }
 
 /// What a message belongs to, which no filter edits.

@@ -120,18 +120,57 @@ fn a_number_in_the_copy_is_found_as_well() {
 }
 
 #[test]
-fn binary_content_is_not_damaged() {
+fn images_and_audio_are_not_damaged_and_what_only_looks_like_them_is_searched() {
     let content = json!({
         "content": [
             { "type": "image", "data": "QUJDRA==", "mimeType": "image/png" },
-            { "type": "resource", "resource": { "uri": "x", "blob": "QUJDRA==" } },
+            { "type": "text", "data": "QUJDRA==", "text": "" },
+            { "type": "resource", "resource": { "uri": "x", "blob": "QUJDRA==", "mimeType": "audio/wav" } },
+            { "type": "resource", "resource": { "uri": "x", "blob": "QUJDRA==", "mimeType": "text/plain" } },
         ],
         "structuredContent": { "data": "QUJDRA==" },
     });
     let redacted = result(json!({ "patterns": [{ "regex": "QUJD" }] }), content);
     assert_eq!(redacted["content"][0]["data"], "QUJDRA==");
-    assert_eq!(redacted["content"][1]["resource"]["blob"], "QUJDRA==");
+    assert_eq!(redacted["content"][1]["data"], "[redacted]RA==");
+    assert_eq!(redacted["content"][2]["resource"]["blob"], "QUJDRA==");
+    assert_eq!(redacted["content"][3]["resource"]["blob"], "[redacted]RA==");
     assert_eq!(redacted["structuredContent"]["data"], "[redacted]RA==");
+}
+
+#[test]
+fn an_image_that_is_too_large_to_pull_keeps_nothing_else_from_being_searched() {
+    let result = json!({
+        "content": [
+            { "type": "text", "text": "a secret" },
+            { "type": "image", "data": "x".repeat(100), "mimeType": "image/png" },
+            { "type": "text", "text": "another secret" },
+        ],
+    });
+    let call = CallBuilder::new("tools/call").name("a").result(result).pull_bytes(50).build();
+    let filter: Redact = testing::configure(json!({ "patterns": [{ "regex": "secret" }] })).unwrap();
+    assert_eq!(filter.on_response(&call), Ok(Verdict::Proceed));
+    let outcome = call.outcome().unwrap();
+    let text = |at: &str| outcome.doc().text(at);
+    assert_eq!(text("/content/0/text"), Ok(Some("a [redacted]".to_owned())));
+    assert_eq!(text("/content/2/text"), Ok(Some("another [redacted]".to_owned())));
+    assert_eq!(text("/content/1/data"), Err(AccessError::TooLarge(100)));
+}
+
+#[test]
+fn names_of_members_are_searched_where_they_are_not_the_protocols() {
+    let redacted = result(
+        json!({ "patterns": [{ "regex": "[a-z]+@b.c" }, { "regex": "content", "replace": "x" }] }),
+        json!({
+            "content": [{ "type": "text", "text": "t" }],
+            "structuredContent": { "ada@b.c": 1, "by": [{ "eve@b.c": "x" }], "n": "1" },
+        }),
+    );
+    assert_eq!(
+        redacted["structuredContent"].to_string(),
+        r#"{"[redacted]":1,"by":[{"[redacted] 2":"x"}],"n":"1"}"#
+    );
+    assert_eq!(redacted["content"][0]["text"], "t");
 }
 
 #[test]
@@ -165,7 +204,8 @@ fn a_result_too_large_to_search_fails_rather_than_passes() {
     let result = json!({ "content": [{ "type": "text", "text": text }] });
     let call = CallBuilder::new("tools/call").name("a").result(result).pull_bytes(50).build();
     let filter: Redact = testing::configure(json!({ "patterns": [{ "regex": "secret" }] })).unwrap();
-    assert!(filter.on_response(&call).is_err());
+    let refused = filter.on_response(&call).unwrap_err().to_string();
+    assert!(refused.contains("limits.pull_bytes"), "{refused}");
 }
 
 #[test]

@@ -26,6 +26,38 @@ pub(crate) fn redact(text: &str, patterns: &[Pattern]) -> Option<String> {
     replace_all(current, patterns).or(inner)
 }
 
+/// Whether any pattern matches.
+pub(crate) fn is_found(text: &str, patterns: &[Pattern]) -> bool {
+    patterns.iter().any(|pattern| pattern.regex.is_match(text))
+}
+
+/// The JSON with all member names redacted, or none if there is nothing to redact. Names that would be the same
+/// then are told apart by a number, `count` of them so far.
+pub(crate) fn redact_names(json: &str, patterns: &[Pattern], count: &mut usize) -> Option<String> {
+    let bytes = json.as_bytes();
+    let (mut edits, mut at) = (Vec::new(), 0);
+    while let Some(start) = bytes.get(at..)?.iter().position(|byte| *byte == b'"').map(|next| at + next) {
+        let mut end = start + 1;
+        while *bytes.get(end)? != b'"' {
+            end += if bytes.get(end) == Some(&b'\\') { 2 } else { 1 };
+        }
+        at = end + 1;
+        let is_name = bytes.get(at..)?.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b':');
+        if !is_name {
+            continue;
+        }
+        let name: String = serde_json::from_str(json.get(start..at)?).ok()?;
+        if let Some(mut changed) = replace_all(&name, patterns) {
+            *count += 1;
+            if *count > 1 {
+                changed = format!("{changed} {count}");
+            }
+            edits.push((start..at, serde_json::to_string(&changed).ok()?));
+        }
+    }
+    if edits.is_empty() { None } else { Some(splice(json, edits.into_iter())) }
+}
+
 fn replace_all(text: &str, patterns: &[Pattern]) -> Option<String> {
     let mut changed: Option<String> = None;
     for Pattern { regex, replace } in patterns {
