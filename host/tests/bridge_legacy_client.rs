@@ -152,7 +152,7 @@ fn every_legacy_revision_is_initialized_and_served() {
         for modern in ["supportedVersions", "resultType", "ttlMs", "cacheScope"] {
             assert!(result.get(modern).is_none(), "{result}");
         }
-        assert_eq!(client.tools().len(), 35);
+        assert_eq!(client.tools().len(), 36);
         for (method, params) in [
             ("ping", json!({})),
             ("prompts/list", json!({})),

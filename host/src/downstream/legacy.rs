@@ -164,7 +164,7 @@ impl Visitor {
             let ours = names::instance_of(keys, named, &self.server, &owner(self.principal.as_deref()));
             let text = "no such session; begin a new one with `initialize`";
             let what = if ours.is_some() { "over" } else { "never given out to this caller" };
-            answer::no_session(id, text, what).into()
+            answer::no_session(text, what).into()
         })
     }
 

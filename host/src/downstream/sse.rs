@@ -92,7 +92,7 @@ pub async fn post(posted: Posted, query: Option<&str>) -> Reply {
     };
     match said.send(Said { message, speaker, share: Some(share) }).await {
         Ok(()) => answer::accepted(),
-        Err(_) => no_such_stream(id.as_deref()),
+        Err(_) => no_such_stream(),
     }
 }
 
@@ -137,12 +137,12 @@ fn find(
         let error = errors::invalid_request(id, text);
         return Err(answer::message(StatusCode::BAD_REQUEST, &error).into());
     };
-    visitor.front.streams.find(named, visitor).ok_or_else(|| no_such_stream(id).into())
+    visitor.front.streams.find(named, visitor).ok_or_else(|| no_such_stream().into())
 }
 
 /// Unknown, ended and foreign ones get the same answer.
-fn no_such_stream(id: Option<&[u8]>) -> Reply {
-    answer::no_session(id, "no such session; open a new stream", "unknown, over or another caller's")
+fn no_such_stream() -> Reply {
+    answer::no_session("no such session; open a new stream", "unknown, over or another caller's")
 }
 
 /// The owner of one stream's conversation, to its end: that of the stream, in either direction.

@@ -109,8 +109,10 @@ pub fn refuse(status: StatusCode, text: &str) -> Reply {
 
 /// A session that is not there (any more), or belongs to somebody else: the same answer for all of them.
 /// `what` is said of it in the log.
-pub fn no_session(id: Option<&[u8]>, text: &str, what: &str) -> Reply {
-    let error = Message::error(id, errors::SESSION_NOT_FOUND, text, None);
+///
+/// Without the id of the request: whoever finds it in an answer takes the session for alive, whatever the status.
+pub fn no_session(text: &str, what: &str) -> Reply {
+    let error = Message::error(None, errors::SESSION_NOT_FOUND, text, None);
     let mut refusal = message(StatusCode::NOT_FOUND, &error);
     refusal.extensions_mut().insert(Refused(format!("no such session ({what})")));
     refusal
