@@ -105,11 +105,15 @@ impl Run<'_> {
             Some(raw) => serde_json::from_slice(raw)
                 .map_err(|_| rescue::invalid_params("`requestState` must be a string"))?,
         };
-        self.request = without_answers(&self.request);
-        // Answers to what nobody asked are no answers: nobody has seen the questions.
+        // Answers without a state belong to no question that Lockgate knows of. A server may take them all the same;
+        // filters have not seen the questions, so where one looks they are no answers.
         if state.is_none() {
+            if self.concerns_others().await? {
+                self.request = without_answers(&self.request);
+            }
             return Ok(());
         }
+        self.request = without_answers(&self.request);
         let opened = self.round.opened.take().unwrap_or(Err(Worthless::Invalid));
         let mut kept = opened.map_err(|worthless| match worthless {
             Worthless::Invalid => rescue::expired(),
@@ -148,6 +152,16 @@ impl Run<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether what is asked on this call concerns anybody but the server: a filter, or the bridge, which keeps the
+    /// call waiting.
+    async fn concerns_others(&self) -> Result<bool, Outcome> {
+        if self.chain.looks_at(&self.method) || self.chain.looks_at_questions() {
+            return Ok(true);
+        }
+        let connection = self.connection().await.map_err(|error| rescue::upstream(&error))?;
+        Ok(connection.parks())
     }
 
     /// A yes was said to a certain item: a name that means another one by now is none of it.
