@@ -4,8 +4,8 @@
 //! MCP servers repeat structured content as JSON in a text block. Whatever is redacted in the one is
 //! redacted in the other.
 
-use lockgate_plugin::{JsonKind, any_matches, pointer};
 use lockgate_plugin::prelude::*;
+use lockgate_plugin::{JsonKind, any_matches, pointer};
 
 mod config;
 mod path;
