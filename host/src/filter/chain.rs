@@ -9,20 +9,23 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+mod ask;
+mod authentication;
 mod states;
 mod told;
 
 pub use super::placed::{Placed, PlacedParts};
+use ask::{ask, kind_of};
+pub use authentication::authenticate;
 pub use states::{States, Stored};
 pub use told::Asked;
 
 use super::breaker::Permit;
-use super::decisions::{DecisionKind, Decisions, observed};
+use super::decisions::{DecisionKind, Decisions};
 use super::{
-    CallView, Decision, DefinitionsEdit, DefinitionsView, ExchangeView, Failure, FailureKind, ItemKind,
-    ItemsView, Outcome, Question, Rejection, RequestHead, Verdict, Visibility,
+    CallView, DefinitionsEdit, DefinitionsView, ExchangeView, Failure, FailureKind, ItemKind, ItemsView,
+    Outcome, Question, Rejection, Verdict, Visibility,
 };
-use crate::config::OnFailure;
 
 /// The filters of one server, by what they see.
 #[derive(Debug)]
@@ -402,113 +405,6 @@ impl Row {
             }
         }
         row
-    }
-}
-
-/// Asks the `authenticate` filters in order; none if there are none, [`Decision::Skip`] if all skip.
-///
-/// # Errors
-/// [`Closed`] if a filter fails: authentication never fails open.
-pub async fn authenticate(
-    filters: &[Arc<Placed>],
-    head: Arc<RequestHead>,
-    budget: Duration,
-) -> Result<Option<Decision>, Closed> {
-    let end = Instant::now() + budget;
-    let mut last = None;
-    for placed in filters {
-        if head.server.as_deref().is_some_and(|server| !placed.sees_server(server)) {
-            continue;
-        }
-        if let Some(decision) = placed.identities.find(&head) {
-            return Ok(Some(decision));
-        }
-        let hook = async || placed.filter.authenticate(head.clone()).await;
-        match ask(placed, "authenticate", end, None, hook).await? {
-            Some((Decision::Skip, _)) | None => last = Some(Decision::Skip),
-            Some((decision, rule)) => {
-                if let Decision::Refuse { status, .. } = &decision {
-                    tracing::debug!(filter = %placed.name, hook = "authenticate", status, rule, "the filter refused the caller");
-                }
-                placed.identities.keep(&head, &decision);
-                return Ok(Some(decision));
-            }
-        }
-    }
-    Ok(last)
-}
-
-/// Runs one hook under the breaker and the phase's budget. With its answer comes the rule that it named,
-/// if it did. `Ok(None)`: it failed and is skipped.
-async fn ask<T>(
-    placed: &Placed,
-    hook: &'static str,
-    end: Instant,
-    decisions: Option<&Decisions>,
-    run: impl AsyncFnOnce() -> Result<T, Failure>,
-) -> Result<Option<(T, Option<String>)>, Closed> {
-    let open = placed.on_failure == OnFailure::Open && !matches!(hook, "authenticate" | "access");
-    let closed = || Closed { filter: placed.name.clone() };
-    let failed = |why: String| {
-        let kind = if open { DecisionKind::Skipped } else { DecisionKind::Failed };
-        // What is told and asked meanwhile is no decision about the call itself.
-        let about_it = !matches!(hook, told::NOTIFICATION | told::ON_ASK | told::ON_ANSWER);
-        if let Some(decisions) = decisions.filter(|_| about_it) {
-            decisions.record(&placed.name, hook, kind, Some(why));
-        }
-    };
-    if placed.breaker.permit() == Permit::Open {
-        failed("it failed too often and is not asked for a while (limits.breaker_faults)".to_owned());
-        return if open { Ok(None) } else { Err(closed()) };
-    }
-    let call = decisions.map(Decisions::call);
-    let (outcome, rule) = observed(call, tokio::time::timeout_at(end.into(), run())).await;
-    let outcome = outcome.unwrap_or_else(|_| {
-        Err(Failure {
-            kind: FailureKind::Wall,
-            message: format!("`{hook}`: the filters of this phase used up limits.chain_ms together"),
-        })
-    });
-    let opened = placed.breaker.record(outcome.is_err());
-    match outcome {
-        Ok(value) => Ok(Some((value, rule))),
-        Err(failure) => {
-            failed(format!("it failed: {failure}"));
-            tracing::warn!(
-                call,
-                filter = %placed.name,
-                plugin = %placed.plugin,
-                version = placed.version.as_deref().unwrap_or("-"),
-                hook,
-                kind = %failure.kind,
-                "filter failed: {failure}; {}",
-                match (open, hook) {
-                    (true, _) => "skipped (on_failure: open)",
-                    (false, told::NOTIFICATION) => "the notification is dropped (on_failure: closed)",
-                    (false, told::ON_ASK | told::ON_ANSWER) => "the server's question is refused (on_failure: closed)",
-                    (false, _) => "the call is refused (on_failure: closed)",
-                }
-            );
-            if opened {
-                tracing::error!(
-                    filter = %placed.name,
-                    "filter tripped its breaker: {} faults within {} s; a probe follows after that time",
-                    placed.limits.breaker_faults,
-                    placed.limits.breaker_seconds
-                );
-            }
-            if open { Ok(None) } else { Err(closed()) }
-        }
-    }
-}
-
-fn kind_of(verdict: &Verdict, edited: bool) -> DecisionKind {
-    match verdict {
-        Verdict::Proceed if edited => DecisionKind::Edited,
-        Verdict::Proceed => DecisionKind::Passed,
-        Verdict::Respond(_) => DecisionKind::Answered,
-        Verdict::Reject(_) => DecisionKind::Rejected,
-        Verdict::Ask(_) => DecisionKind::Asked,
     }
 }
 

@@ -87,11 +87,26 @@ fn serve(
             Some(_) if message.get("id").is_none() => (whole("202 Accepted", "", ""), false),
             _ => (whole("405 Method Not Allowed", "", ""), false),
         };
+        if close {
+            cork(reader.get_ref());
+        }
         reader.get_mut().write_all(&answer).ok()?;
         if close {
             return None;
         }
     }
+}
+
+/// What is written leaves with the close that follows it: a client never sees the answer without the end.
+fn cork(stream: &TcpStream) {
+    use std::os::fd::AsRawFd;
+    let on: libc::c_int = 1;
+    let len = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: the option is an int, and lives until the call returns.
+    let done = unsafe {
+        libc::setsockopt(stream.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_CORK, (&raw const on).cast(), len)
+    };
+    assert_eq!(done, 0);
 }
 
 fn answer(id: &Value, member: &str, value: Value) -> String {

@@ -68,10 +68,14 @@ fn a_stream_is_opened_only_where_events_are_asked_for_by_name() {
         for accept in
             ["*/*", "text/*", "image/avif,image/webp,*/*;q=0.8", "text/html", "text/event-stream;q=0"]
         {
-            let status = get(&gate, path, &[("accept", accept), ("mcp-session-id", session)]).status;
+            let browser = ("user-agent", "Mozilla/5.0 (X11; Linux x86_64)");
+            let status = get(&gate, path, &[browser, ("accept", accept), ("mcp-session-id", session)]).status;
             assert_eq!(status, 406, "{path} with {accept}");
         }
-        assert_eq!(get(&gate, path, &[("mcp-session-id", session)]).status, 406, "{path} without Accept");
+        for refused in ["image/avif,image/webp,*/*;q=0.8", "text/html"] {
+            let status = get(&gate, path, &[("accept", refused), ("mcp-session-id", session)]).status;
+            assert_eq!(status, 406, "{path} with {refused} from whatever program");
+        }
         let named = [("accept", "text/html, Text/Event-Stream;q=0.5"), ("mcp-session-id", session)];
         assert_eq!(get(&gate, path, &named).status, 200, "{path}");
     }

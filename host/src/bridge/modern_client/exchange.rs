@@ -3,6 +3,7 @@
 
 mod background;
 mod before;
+mod guards;
 mod question;
 
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ use crate::proxy::Downlink;
 use crate::upstream::{Reply, UpstreamCall, UpstreamError};
 use background::Background;
 pub(super) use background::{Stands, View, now, text_at};
+use guards::{Attendance, Withdrawal};
 use question::{Answer, Question};
 
 /// Servers ask several things at once one after the other: so long after the last one they are all there.
@@ -471,36 +473,6 @@ impl State {
 
     fn cancel_all(&mut self) {
         std::mem::take(&mut self.questions).into_values().for_each(Question::cancel);
-    }
-}
-
-/// A client that waits. However its waiting ends before there is something for it, the server is told.
-struct Attendance<'a> {
-    exchange: &'a Arc<Exchange>,
-    armed: bool,
-}
-
-impl Drop for Attendance<'_> {
-    fn drop(&mut self) {
-        if self.armed {
-            lock(&self.exchange.state).client = None;
-            self.exchange.cancel.cancel();
-        }
-    }
-}
-
-/// A question that is open. The server may take it back, or be gone.
-struct Withdrawal<'a> {
-    exchange: &'a Exchange,
-    key: u32,
-}
-
-impl Drop for Withdrawal<'_> {
-    fn drop(&mut self) {
-        let withdrawn = lock(&self.exchange.state).questions.remove(&self.key);
-        if withdrawn.is_some() {
-            self.exchange.changed.send_replace(());
-        }
     }
 }
 

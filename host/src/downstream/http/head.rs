@@ -1,7 +1,7 @@
 //! What the head of a POST or GET must say about its content and about the answer it takes.
 
 use http::HeaderMap;
-use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, TRANSFER_ENCODING};
+use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, TRANSFER_ENCODING, USER_AGENT};
 
 /// The kinds of answer a client takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,9 +44,16 @@ pub fn check_framing(headers: &HeaderMap) -> Result<(), &'static str> {
 }
 
 /// Whether the client asks for an event stream by its name. A wildcard is what browsers send for
-/// everything that a page embeds, and says nothing of what is wanted.
+/// everything that a page embeds, and says nothing of what is wanted. From other programs it counts: some
+/// clients (supergateway 4) lose the header on the way, and no page can change what a browser calls itself.
 pub fn asks_for_events(headers: &HeaderMap) -> bool {
     ranges(headers).any(|range| range == "text/event-stream")
+        || (!is_browser(headers) && ranges(headers).all(|range| matches!(&*range, "*/*" | "text/*")))
+}
+
+/// Every browser calls itself `Mozilla/5.0`, and few programs do.
+fn is_browser(headers: &HeaderMap) -> bool {
+    headers.get_all(USER_AGENT).iter().any(|value| value.as_bytes().starts_with(b"Mozilla/"))
 }
 
 /// What the client takes, or none if it takes neither JSON nor events. Lenient: clients that list

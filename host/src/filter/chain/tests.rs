@@ -4,7 +4,9 @@ use std::sync::Mutex;
 
 use super::*;
 use crate::config::{FilterLimits, Match, Mode};
-use crate::filter::{ClientInfo, Effects, ExchangeEffects, Filter, Hooks, Item, explain::explain};
+use crate::filter::{
+    ClientInfo, Decision, Effects, ExchangeEffects, Filter, Hooks, Item, RequestHead, explain::explain,
+};
 
 type Log = Arc<Mutex<Vec<String>>>;
 type Hook<T> = Box<dyn Fn() -> Result<T, Failure> + Send + Sync>;

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::Upstreams;
+use super::attempt::{Attempt, reason};
 use super::verdicts::{Doubt, FailedStart, NotOpened};
-use super::{Attempt, Upstreams, reason};
 use crate::protocol::versions;
 use crate::upstream::inbox::Inbox;
 use crate::upstream::legacy::{self, NotBegun};
