@@ -476,6 +476,8 @@ pub enum FailureKind {
     Limit,
     /// What it returned is not acceptable (length, JSON, names).
     BadOutput,
+    /// What it was asked about is larger than it may pull. That is no fault of the filter: its breaker does not count it.
+    TooLarge,
     /// The host could not run it.
     Host,
 }
@@ -490,6 +492,7 @@ impl std::fmt::Display for FailureKind {
             FailureKind::Memory => "memory-limit",
             FailureKind::Limit => "limit",
             FailureKind::BadOutput => "bad-output",
+            FailureKind::TooLarge => "too-large",
             FailureKind::Host => "not-run",
         })
     }

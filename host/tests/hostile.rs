@@ -124,3 +124,41 @@ fn after_enough_faults_a_filter_is_not_asked_any_more() {
     gate.said(mark, "line about the breaker", |line| line.contains("hostile") && line.contains("breaker"));
     assert_eq!(arrived_calls(&gate, "whoami"), 0, "an open breaker of a closed filter lets nothing pass");
 }
+
+#[test]
+fn results_that_are_too_large_for_a_filter_do_not_trip_its_breaker() {
+    // Time enough for a build that is not optimised to see the size.
+    let redact = json!({ "plugin": "redact", "config": { "patterns": [{ "regex": "secret" }] },
+        "limits": { "cpu_ms": 2_000 } });
+    let gate = Setup::fixture(&[]).with_filter(redact).start();
+    let (mut client, mut other) = (gate.client("fx"), gate.client("fx"));
+    let mark = gate.mark();
+    for _ in 0..25 {
+        assert_eq!(client.call("big", json!({ "bytes": 2 << 20 })).error()["code"], -32603);
+    }
+    gate.said(mark, "line with the limit", |line| {
+        line.contains("too-large") && line.contains("limits.pull_bytes")
+    });
+    assert_eq!(
+        other.call("echo", json!({ "text": "a secret" })).result()["structuredContent"]["text"],
+        "a [redacted]"
+    );
+}
+
+/// A result of 180 KB whose every string stands under a name of 100 KB: writing down where they stand takes
+/// gigabytes.
+#[test]
+fn a_long_name_above_many_strings_costs_no_more_than_its_bytes() {
+    let redact = json!({ "plugin": "redact", "config": { "patterns": [{ "regex": "secret" }] } });
+    let mut gate = Setup::fixture(&[]).with_filter(redact).start();
+    let mut client = gate.client("fx");
+    client.call("echo", json!({ "text": "once" })).result();
+    let pid = gate.process().pid();
+    let before = support::processes::forget_peak(pid);
+    let mut arguments = serde_json::Map::new();
+    arguments.insert("n".repeat(100_000), json!(vec!["a"; 20_000]));
+    let answer = client.call("echo", arguments.into());
+    assert!(answer.message.get("error").is_some() || answer.message.get("result").is_some());
+    let took = support::processes::peak_memory(pid) - before;
+    assert!(took < 64 << 20, "{took} bytes");
+}

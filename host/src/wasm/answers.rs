@@ -130,7 +130,7 @@ pub(super) fn visibilities(ran: Ran, expected: usize) -> Result<Vec<Visibility>,
 }
 
 pub(super) fn effects(hook: Hook, ran: Ran, identity: &Identity) -> Result<Effects, Failure> {
-    let Ran { answer: Answer::Verdict(answer), subject, mut documents } = ran else {
+    let Ran { answer: Answer::Verdict(answer), subject, mut documents, .. } = ran else {
         return Err(mismatch(hook));
     };
     let Subject::Call { view, state, reroute, .. } = subject else { return Err(mismatch(hook)) };
@@ -245,7 +245,7 @@ pub(super) fn exchange(ran: Ran, identity: &Identity) -> Result<ExchangeEffects,
 
 /// What an `input` hook answered: `on-ask` may edit the question, `on-answer` its answer.
 pub(super) fn asked(hook: Hook, ran: Ran, identity: &Identity) -> Result<AskEffects, Failure> {
-    let Ran { answer: Answer::Ask(answer), subject: Subject::Question(view), mut documents } = ran else {
+    let Ran { answer: Answer::Ask(answer), subject: Subject::Question(view), mut documents, .. } = ran else {
         return Err(mismatch(hook));
     };
     match answer.map_err(|failure| returned(hook, &failure))? {

@@ -85,7 +85,7 @@ pub struct Counters {
     pub pulled_bytes: u64,
 }
 
-const KINDS: [FailureKind; 8] = [
+const KINDS: [FailureKind; 9] = [
     FailureKind::Returned,
     FailureKind::Trap,
     FailureKind::Cpu,
@@ -93,6 +93,7 @@ const KINDS: [FailureKind; 8] = [
     FailureKind::Memory,
     FailureKind::Limit,
     FailureKind::BadOutput,
+    FailureKind::TooLarge,
     FailureKind::Host,
 ];
 
@@ -202,7 +203,7 @@ impl WasmFilter {
             return Ok(());
         }
         let ran = self.runtime.run(Hook::SelfTest, Subject::None).await?;
-        self.counted(answers::done(Hook::SelfTest, ran.answer))
+        self.counted(false, answers::done(Hook::SelfTest, ran.answer))
     }
 
     /// What it did since it was loaded.
@@ -210,9 +211,15 @@ impl WasmFilter {
         self.runtime.identity().counters.read()
     }
 
-    /// Counts the faults of answers that came but are not acceptable.
-    fn counted<T>(&self, result: Result<T, Failure>) -> Result<T, Failure> {
-        if let Err(failure) = &result {
+    /// Counts the faults of answers that came but are not acceptable. A plugin that gives up because something was
+    /// too large for it to pull returns an error of its own.
+    fn counted<T>(&self, too_large: bool, mut result: Result<T, Failure>) -> Result<T, Failure> {
+        if let Err(failure) = &mut result {
+            if too_large && failure.kind == FailureKind::Returned {
+                failure.kind = FailureKind::TooLarge;
+                failure.message +=
+                    &format!(" (`limits.pull_bytes: {}`)", self.runtime.identity().limits.pull_bytes);
+            }
             self.runtime.identity().counters.fault(failure.kind);
         }
         result
@@ -241,7 +248,7 @@ impl Filter for WasmFilter {
         Box::pin(async move {
             let subject = Subject::Head { head, reads: HeadReads::default() };
             let ran = self.runtime.run(Hook::Authenticate, subject).await?;
-            self.counted(answers::decision(ran, self.runtime.identity()))
+            self.counted(ran.too_large, answers::decision(ran, self.runtime.identity()))
         })
     }
 
@@ -253,7 +260,7 @@ impl Filter for WasmFilter {
             let view = Arc::new(definitions);
             let subject = Subject::Definitions { view, renamed: BTreeMap::new(), order: None };
             let ran = self.runtime.run(Hook::Catalog, subject).await?;
-            self.counted(answers::definitions(ran))
+            self.counted(ran.too_large, answers::definitions(ran))
         })
     }
 
@@ -261,7 +268,7 @@ impl Filter for WasmFilter {
         Box::pin(async move {
             let expected = items.items.len();
             let ran = self.runtime.run(Hook::Access, Subject::Items(items)).await?;
-            self.counted(answers::visibilities(ran, expected))
+            self.counted(ran.too_large, answers::visibilities(ran, expected))
         })
     }
 
@@ -269,7 +276,7 @@ impl Filter for WasmFilter {
         Box::pin(async move {
             let subject = Subject::Call { view, up: true, state: None, reroute: None };
             let ran = self.runtime.run(Hook::Request, subject).await?;
-            self.counted(answers::effects(Hook::Request, ran, self.runtime.identity()))
+            self.counted(ran.too_large, answers::effects(Hook::Request, ran, self.runtime.identity()))
         })
     }
 
@@ -277,7 +284,7 @@ impl Filter for WasmFilter {
         Box::pin(async move {
             let subject = Subject::Exchange { view, set: http::HeaderMap::new(), remove: Vec::new() };
             let ran = self.runtime.run(Hook::Upstream, subject).await?;
-            self.counted(answers::exchange(ran, self.runtime.identity()))
+            self.counted(ran.too_large, answers::exchange(ran, self.runtime.identity()))
         })
     }
 
@@ -285,28 +292,28 @@ impl Filter for WasmFilter {
         Box::pin(async move {
             let subject = Subject::Call { view, up: false, state: None, reroute: None };
             let ran = self.runtime.run(Hook::Response, subject).await?;
-            self.counted(answers::effects(Hook::Response, ran, self.runtime.identity()))
+            self.counted(ran.too_large, answers::effects(Hook::Response, ran, self.runtime.identity()))
         })
     }
 
     fn input_ask<'a>(&'a self, view: Arc<QuestionView>) -> BoxFuture<'a, Result<AskEffects, Failure>> {
         Box::pin(async move {
             let ran = self.runtime.run(Hook::Ask, Subject::Question(view)).await?;
-            self.counted(answers::asked(Hook::Ask, ran, self.runtime.identity()))
+            self.counted(ran.too_large, answers::asked(Hook::Ask, ran, self.runtime.identity()))
         })
     }
 
     fn input_answer<'a>(&'a self, view: Arc<QuestionView>) -> BoxFuture<'a, Result<AskEffects, Failure>> {
         Box::pin(async move {
             let ran = self.runtime.run(Hook::Answer, Subject::Question(view)).await?;
-            self.counted(answers::asked(Hook::Answer, ran, self.runtime.identity()))
+            self.counted(ran.too_large, answers::asked(Hook::Answer, ran, self.runtime.identity()))
         })
     }
 
     fn notification<'a>(&'a self, view: Arc<NotificationView>) -> BoxFuture<'a, Result<Delivery, Failure>> {
         Box::pin(async move {
             let ran = self.runtime.run(Hook::Notification, Subject::Notification(view)).await?;
-            self.counted(answers::delivery(ran, self.runtime.identity()))
+            self.counted(ran.too_large, answers::delivery(ran, self.runtime.identity()))
         })
     }
 }

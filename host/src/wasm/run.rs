@@ -72,6 +72,8 @@ pub(super) struct Ran {
     pub(super) answer: Answer,
     pub(super) subject: Subject,
     pub(super) documents: Documents,
+    /// Whether something was too large for it to pull.
+    pub(super) too_large: bool,
 }
 
 /// Where the functions of each exported interface are found in an instance.
@@ -210,6 +212,7 @@ impl Runtime {
         };
         let ran = Ran {
             answer,
+            too_large: state.too_large,
             subject: std::mem::take(&mut state.subject),
             documents: std::mem::replace(&mut state.documents, Documents::new(self.identity.json_limits)),
         };

@@ -44,6 +44,8 @@ pub(super) struct State {
     pub(super) log: Arc<LogSink>,
     /// Made when the first WASI function is called, if ever.
     pub(super) wasi: Option<Box<Wasi>>,
+    /// Whether something was too large for the hook to pull.
+    pub(super) too_large: bool,
     /// Which hook call of this instance it is: handles of earlier ones are dead.
     turn: u16,
 }
@@ -90,6 +92,7 @@ pub(super) fn new_store(engine: &Engine, identity: Arc<Identity>) -> Store<State
         configuring: false,
         log,
         wasi: None,
+        too_large: false,
         turn: 0,
         identity,
     };
@@ -118,6 +121,7 @@ pub(super) fn begin(store: &mut Store<State>, subject: Subject, configuring: boo
     state.subject = subject;
     state.configuring = configuring;
     state.documents.clear();
+    state.too_large = false;
     state.budget = Budget::new(FilterLimits { cpu_ms, ..state.identity.limits });
     state.turn = state.turn.wrapping_add(1);
     state.log.refill();
@@ -165,7 +169,7 @@ impl State {
         let most = self.identity.limits.pull_bytes;
         if bytes as u64 > most {
             return Err(fault(
-                FailureKind::Limit,
+                FailureKind::TooLarge,
                 format!("it asked for {bytes} bytes at once (`limits.pull_bytes: {most}`)"),
             ));
         }
@@ -192,6 +196,7 @@ impl State {
             self.budget.in_time()?;
             return Err(self.budget.out_of_cpu_time());
         }
+        self.too_large |= matches!(result, Err(EditError::TooLarge(_)));
         Ok(result.map_err(AccessError::from))
     }
 

@@ -38,7 +38,9 @@ pub(super) async fn ask<T>(
             message: format!("`{hook}`: the filters of this phase used up limits.chain_ms together"),
         })
     });
-    let opened = placed.breaker.record(outcome.is_err());
+    // The size of one call is no fault of the filter: it must not shut out everybody else.
+    let fault = outcome.as_ref().is_err_and(|failure| failure.kind != FailureKind::TooLarge);
+    let opened = placed.breaker.record(fault);
     match outcome {
         Ok(value) => Ok(Some((value, rule))),
         Err(failure) => {

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use super::*;
-use crate::config::{FilterLimits, Match, Mode};
+use crate::config::{FilterLimits, Match, Mode, OnFailure};
 use crate::filter::{
     ClientInfo, Decision, Effects, ExchangeEffects, Filter, Hooks, Item, RequestHead, explain::explain,
 };
@@ -148,6 +148,23 @@ fn items(names: &[&str]) -> ItemsView {
 
 fn called(log: &Log) -> Vec<String> {
     log.lock().unwrap().clone()
+}
+
+#[tokio::test]
+async fn the_size_of_one_call_does_not_trip_the_breaker() {
+    for (kind, asked) in [(FailureKind::TooLarge, 10), (FailureKind::Returned, 3)] {
+        let log = Log::default();
+        let fails = move || Err(Failure { kind, message: "no".into() });
+        let fake = Fake { request: Some(Box::new(fails)), ..fake("f", &log) };
+        let filter = placed(fake, |parts| parts.limits.breaker_faults = 3);
+        let head = view("t");
+        for _ in 0..10 {
+            let end = Instant::now() + Duration::from_secs(9);
+            let hook = async || filter.filter.request(Arc::new(head.clone())).await;
+            assert!(ask(&filter, "request", end, None, hook).await.is_err());
+        }
+        assert_eq!(log.lock().unwrap().len(), asked, "{kind}");
+    }
 }
 
 #[tokio::test]

@@ -171,6 +171,7 @@ impl State {
     /// Whether so many bytes may go into the guest as one answer; counts them if so.
     pub(super) fn admit(&mut self, bytes: usize) -> Result<(), AccessError> {
         if bytes as u64 > self.identity.limits.pull_bytes {
+            self.too_large = true;
             return Err(AccessError::TooLarge(bytes as u64));
         }
         self.budget.count_pulled(bytes);
