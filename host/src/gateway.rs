@@ -280,8 +280,12 @@ impl Gateway {
         memory::shrink(&mut links);
     }
 
-    /// The server's `InitializeResult` or `DiscoverResult`, promising list changes: a reload may change any list.
+    /// The server's `InitializeResult` or `DiscoverResult`, promising list changes where a reload may change a list.
+    /// Without a plugin directory nothing is reloaded: what the server says of its lists is true for Lockgate.
     pub(crate) fn announce(&self, result: &Bytes) -> Bytes {
+        if self.config().plugins.dir.is_none() {
+            return result.clone();
+        }
         let mut doc = Document::new(result.clone(), self.server_json_limits());
         for capability in ["tools", "prompts", "resources"] {
             let at = format!("/capabilities/{capability}");

@@ -48,6 +48,15 @@ fn wrap_leads_to_a_call_with_one_command_and_no_file() {
 }
 
 #[test]
+fn list_changes_that_nobody_makes_are_not_promised() {
+    let result = json!({ "protocolVersion": "2025-11-25", "serverInfo": { "name": "fx", "version": "0" },
+        "capabilities": { "tools": { "listChanged": false }, "prompts": {}, "resources": { "listChanged": true } } });
+    let running =
+        Running::start(&["wrap", "-l", ":0", "--", &fixture(), "--answer", &format!("initialize={result}")]);
+    assert_eq!(running.client().initialized["capabilities"], result["capabilities"]);
+}
+
+#[test]
 fn wrap_hides_tools_as_if_they_did_not_exist() {
     let server = fixture();
     let running = Running::start(&[
