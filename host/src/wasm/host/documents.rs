@@ -94,6 +94,8 @@ impl Documents {
     pub(in super::super) fn edited(&mut self, key: Key) -> Option<&mut Document> {
         let index = *self.by_key.get(&key)?;
         let slot = self.slots.get_mut(usize::from(index))?;
+        // The hook is over and so is its time: what is looked up from now on is the host's own business.
+        slot.document = slot.document.clone().metered(Meter::default());
         slot.document.edited().then_some(&mut slot.document)
     }
 
